@@ -1,0 +1,1 @@
+"""Recordings in: manifests, importers, signal synthesis from standards, scene mixing."""

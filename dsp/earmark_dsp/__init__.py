@@ -1,0 +1,1 @@
+"""Earmark's front end: one specification, one fixed-point C implementation, one float64 oracle."""

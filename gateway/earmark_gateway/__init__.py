@@ -1,0 +1,1 @@
+"""Labels in by MQTT, durable and deduplicated; notifications out to caregivers."""

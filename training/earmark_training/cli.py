@@ -1,0 +1,91 @@
+"""`earmark`: the data scientist's command line. Each sub-command is imported only when called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import click
+import typer.main
+from earmark_dsp.errors import EarmarkError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class _Lazy:
+    """Where a sub-command lives (``module:attribute``, a Typer app) and its one-line help."""
+
+    target: str
+    help: str
+
+
+# Help texts stand here so that `earmark --help` imports neither TensorFlow nor librosa.
+COMMANDS: dict[str, _Lazy] = {
+    "demo": _Lazy("earmark_training.demo.cli:app", "Run the whole chain on an evening at home."),
+    "doctor": _Lazy("earmark_training.doctor:app", "Say what is installed and what is missing."),
+    "dsp": _Lazy("earmark_dsp.cli:app", "Front end: show, generate, extract, autotune."),
+    "data": _Lazy("earmark_datasets.cli:app", "Recordings: import, lint, explore, mix, synth."),
+    "train": _Lazy("earmark_training.train_cli:app", "Train a preset and write a model bundle."),
+    "evaluate": _Lazy("earmark_training.evaluate_cli:app", "Score a bundle on held-out clips."),
+    "compile": _Lazy("earmark_training.deploy.compile_cli:app", "Turn an int8 .tflite into C."),
+    "estimate": _Lazy(
+        "earmark_training.deploy.estimate_cli:app", "Cost of a model on a target, before flashing."
+    ),
+    "simulate": _Lazy("earmark_training.deploy.simulate_cli:app", "Run a bundle as a device."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that lists all sub-commands but imports only the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, attribute = entry.target.split(":")
+        command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
+        command.name = cmd_name
+        return cast("click.Command", command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="earmark")
+def earmark() -> None:
+    """Audio event classification that never lets audio leave the device.
+
+    Start with `earmark demo`; `earmark doctor` says what this machine still needs.
+    Tab completion: eval "$(_EARMARK_COMPLETE=bash_source earmark)" (or zsh_source, fish_source).
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line; a known problem becomes one message and a non-zero exit status."""
+    try:
+        status = earmark.main(args=argv, prog_name="earmark", standalone_mode=False)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except EarmarkError as exc:
+        click.echo(f"error: {exc}", err=True)
+        sys.exit(EXIT_ERROR)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,1 @@
+"""From a trained model to the device: bundle, compiler, estimates, simulation."""
