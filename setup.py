@@ -1,4 +1,4 @@
-"""Build steps that pyproject.toml cannot express: the C front end and the C sources as package data."""
+"""Build steps that pyproject.toml cannot express: C extensions, C sources as package data."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ ROOT = Path(__file__).parent
 # Needed at run time by `earmark dsp generate`, `compile` and `simulate`; in a checkout they are
 # found in place (earmark_dsp.sources).
 C_TREES = ("dsp/c", "dsp/specs", "firmware/components", "firmware/host", "firmware/emulator")
+
+NATIVE_BUILDS = (
+    "dsp/earmark_dsp/_native_build.py",
+    "training/earmark_training/_native_build.py",
+)
 
 
 class BuildWithSources(build_py):
@@ -29,7 +34,10 @@ class BuildWithSources(build_py):
 setup(
     cffi_modules=[
         f"{path}:ffibuilder"
-        for path in ("dsp/earmark_dsp/_native_build.py", "training/earmark_training/_native_build.py")
+        for path in (
+            "dsp/earmark_dsp/_native_build.py",
+            "training/earmark_training/_native_build.py",
+        )
         if (ROOT / path).exists()
     ],
     cmdclass={"build_py": BuildWithSources},
