@@ -9,8 +9,8 @@ export TF_ENABLE_ONEDNN_OPTS ?= 0
 # The extension modules are compiled at installation: reinstall when their sources change.
 NATIVE := setup.py pyproject.toml $(wildcard dsp/c/src/*.c dsp/c/include/earmark/*.h \
           dsp/earmark_dsp/_native_build.py training/earmark_training/_native_build.py \
-          firmware/components/detector/*.c firmware/components/detector/include/earmark/*.h \
-          firmware/components/pipeline/*.c firmware/components/pipeline/include/earmark/*.h)
+          firmware/components/detector/src/*.c firmware/components/detector/include/earmark/*.h \
+          firmware/components/pipeline/src/*.c firmware/components/pipeline/include/earmark/*.h)
 
 .PHONY: demo test test-c lint format bench setup setup-demo clean help
 help:
