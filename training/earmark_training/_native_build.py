@@ -13,7 +13,7 @@ INCLUDES = (DETECTOR / "include", ROOT / "dsp" / "c" / "include")
 
 
 def declarations(header: Path) -> str:
-    """Return a header's C declarations: cffi reads neither the preprocessor nor suffixed numbers."""
+    """Return a header's C declarations; cffi reads no preprocessor and no suffixed numbers."""
     text = re.sub(r"/\*.*?\*/", "", header.read_text(), flags=re.DOTALL)
     text = re.sub(r"^\s*#(?!define EM_\w+ \d).*$", "", text, flags=re.MULTILINE)
     return re.sub(r"(#define EM_\w+ \d+)u\b", r"\1", text)
@@ -33,7 +33,7 @@ ffibuilder.cdef(
 ffibuilder.set_source(
     "earmark_training._native",
     '#include "earmark/detector.h"\n',
-    sources=[str((DETECTOR / "src" / name).relative_to(ROOT)) for name in ("cadence.c", "detector.c")],
+    sources=[str(path.relative_to(ROOT)) for path in sorted((DETECTOR / "src").glob("*.c"))],
     include_dirs=[str(path.relative_to(ROOT)) for path in INCLUDES],
     extra_compile_args=["-std=c11", "-O2"],
 )

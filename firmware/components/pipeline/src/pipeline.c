@@ -42,16 +42,21 @@ size_t em_pipeline_needed_bytes(const em_bundle_t *bundle, const em_frontend_tab
 static int belongs_together(const em_bundle_t *bundle, const em_frontend_tables_t *tables,
                             const em_model_t *model) {
     const em_tensor_t *in = model->inputs, *out = model->outputs;
-    const uint64_t period_us = (uint64_t)bundle->hop_frames * bundle->hop_length * 1000000u /
-                               (bundle->sample_rate_hz != 0u ? bundle->sample_rate_hz : 1u);
+    if (bundle->sample_rate_hz == 0u) {
+        return 0;
+    }
+    const uint32_t row_us = bundle->hop_length * 1000000u / bundle->sample_rate_hz;
     return bundle->frontend_hash != NULL && bundle->hop_frames > 0u &&
-           bundle->hop_frames <= bundle->context_frames && bundle->sample_rate_hz != 0u &&
-           strcmp(bundle->frontend_hash, tables->spec_hash) == 0 &&
+           bundle->hop_frames <= bundle->context_frames &&
+           strcmp(bundle->frontend_hash, tables->hash_hex) == 0 &&
+           bundle->sample_rate_hz == tables->sample_rate_hz &&
            bundle->n_features == tables->n_features && bundle->hop_length == tables->hop_length &&
            model->n_inputs == 1u && model->n_outputs == 1u && in->type == EM_TENSOR_INT8 &&
-           in->elements == window_bytes(bundle) && out->type == EM_TENSOR_INT8 &&
+           in->elements == window_bytes(bundle) && in->zero_point == tables->output_zero_point &&
+           in->scale == tables->output_scale && out->type == EM_TENSOR_INT8 &&
            out->elements == bundle->detector.n_scores && out->zero_point == -128 &&
-           out->scale == 1.0f / 256.0f && bundle->detector.inference_period_us == period_us &&
+           out->scale == 1.0f / 256.0f &&
+           bundle->detector.inference_period_us == row_us * bundle->hop_frames &&
            (bundle->detector.cadence.n_features == 0u ||
             bundle->detector.cadence.n_features == bundle->n_features);
 }
