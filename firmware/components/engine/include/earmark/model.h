@@ -22,6 +22,7 @@ typedef struct {
 typedef struct {
     const void *const *inputs;  /* one pointer per model input */
     const void *const *outputs; /* one pointer per model output, expected bytes */
+    uint32_t crc32;             /* CRC-32 (IEEE) over inputs, then outputs */
 } em_golden_t;
 
 typedef struct {
@@ -30,7 +31,7 @@ typedef struct {
     uint32_t arena_bytes;       /* needed by run(); 16-byte aligned */
     uint8_t n_inputs, n_outputs;
     const em_tensor_t *inputs, *outputs;
-    em_golden_t golden;
+    const em_golden_t *golden; /* its pointers are NULL when the model carries no test */
     /* Reads inputs, writes outputs, uses only the arena. Neither may alias the arena. */
     em_status_t (*run)(uint8_t *arena, const void *const inputs[], void *const outputs[]);
 } em_model_t;
