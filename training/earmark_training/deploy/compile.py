@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from earmark_training.deploy.tflite import Model
 
-NN_HEADERS = ("nn/include/earmark/nn.h", "nn/nn_requantize.h")
-ENGINE_HEADERS = ("engine/include/earmark/model.h",)
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ def _write(directory: Path, files: Mapping[str, str]) -> None:
             (staging / file_name).write_text(text, encoding="utf-8")
         kernels = staging / "nn"
         (kernels / "earmark").mkdir(parents=True)
-        for path in (*(root / "nn").glob("*.c"), *(root / "nn").glob("*.h")):
+        for path in (*(root / "nn/src").glob("*.c"), *(root / "nn/src").glob("*.h")):
             shutil.copyfile(path, kernels / path.name)
         for path in (
             root / "nn/include/earmark/nn.h",
