@@ -1,0 +1,53 @@
+/* Integer arithmetic shared by the stages; each helper is one or two instructions on the LX6. */
+#ifndef EM_FIXED_H
+#define EM_FIXED_H
+
+#include <stdint.h>
+
+/* High word of a signed product: MULSH. With b in Q31 the result is a * b / 2, rounded down. */
+static inline int32_t em_mulsh(int32_t a, int32_t b) {
+    return (int32_t)(((int64_t)a * b) >> 32);
+}
+
+/* High word of an unsigned product: MULUH. */
+static inline uint32_t em_muluh(uint32_t a, uint32_t b) {
+    return (uint32_t)(((uint64_t)a * b) >> 32);
+}
+
+/* Number of leading zeros, x > 0. LLVM does not emit NSAU by itself. */
+static inline uint32_t em_clz32(uint32_t x) {
+#if defined(__XTENSA__)
+    uint32_t n;
+    __asm__("nsau %0, %1" : "=r"(n) : "r"(x));
+    return n;
+#else
+    return (uint32_t)__builtin_clz(x);
+#endif
+}
+
+/* v > 0 becomes mantissa * 2^(*exponent - 31) with the mantissa's top bit set; lower bits are cut.
+ */
+static inline uint32_t em_normalize(uint64_t v, int32_t *exponent) {
+    uint32_t high = (uint32_t)(v >> 32);
+    uint32_t low = (uint32_t)v;
+    if (high == 0) {
+        uint32_t n = em_clz32(low);
+        *exponent = 31 - (int32_t)n;
+        return low << n;
+    }
+    uint32_t n = em_clz32(high);
+    *exponent = 63 - (int32_t)n;
+    /* Two shifts: a shift by 32 is undefined. */
+    return (high << n) | ((low >> 1) >> (31 - n));
+}
+
+/* log2(v) in Q16, v > 0; table: log2(1 + i / 128), i = 0..128. Error below 2^-16. */
+static inline int32_t em_log2_q16(uint64_t v, const int32_t *table) {
+    int32_t exponent;
+    uint32_t mantissa = em_normalize(v, &exponent);
+    const int32_t *entry = table + ((mantissa >> 24) & 127U);
+    int32_t fraction_q16 = (int32_t)((mantissa >> 8) & 0xFFFFU);
+    return exponent * 65536 + entry[0] + (((entry[1] - entry[0]) * fraction_q16) >> 16);
+}
+
+#endif
