@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from earmark_dsp.errors import EarmarkError
@@ -34,8 +34,7 @@ class TflmModel:
 
     def __init__(self, tflite: bytes) -> None:
         self.model: Model = parse_model(tflite)
-        self._tflite = tflite
-        self._interpreter = _interpreter(tflite)
+        self._interpreter = _interpreter(self.model)
         self._arena_used_bytes: int | None = None
 
     def invoke_many(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -68,33 +67,33 @@ class TflmModel:
     def arena_used_bytes(self) -> int:
         """Bytes that TFLM's allocator reports as used for this model, on this machine."""
         if self._arena_used_bytes is None:
-            self._arena_used_bytes = _measure_arena(self._tflite)
+            self._arena_used_bytes = _measure_arena(self._interpreter)
         return self._arena_used_bytes
 
 
-def _interpreter(tflite: bytes, *, record: bool = False) -> object:
+def _interpreter(model: Model) -> Any:
     from tflite_micro.python.tflite_micro import runtime
 
-    config = runtime.InterpreterConfig
+    activations = sum(t.n_bytes for t in model.tensors if t.data is None and t.dtype in DTYPES)
+    # More than TFLM can need: everything alive at once, per-channel tables, 1 KiB per operator.
+    arena_bytes = activations + 2 * len(model.data) + 1024 * len(model.operators) + 65536
     try:
         return runtime.Interpreter.from_bytes(
-            tflite,
-            intrepreter_config=(
-                config.kAllocationRecording if record else config.kPreserveAllTensors
-            ),
+            model.data,
+            arena_size=arena_bytes,
+            intrepreter_config=runtime.InterpreterConfig.kAllocationRecording,
         )
     except RuntimeError as exc:
         raise EarmarkError(f"TensorFlow Lite Micro refuses the model: {exc}") from exc
 
 
-def _measure_arena(tflite: bytes) -> int:
+def _measure_arena(interpreter: Any) -> int:
     """Parse what TFLM's recording allocator prints on the C standard error."""
     with _STDERR_LOCK, tempfile.TemporaryFile() as capture:
-        interpreter = _interpreter(tflite, record=True)
         saved = os.dup(2)
         try:
             os.dup2(capture.fileno(), 2)
-            interpreter.print_allocations()  # type: ignore[attr-defined]
+            interpreter.print_allocations()
         finally:
             os.dup2(saved, 2)
             os.close(saved)

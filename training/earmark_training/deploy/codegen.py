@@ -226,15 +226,14 @@ class LayerWriter:
 
     def _flat(self, index: int, layer: Layer, ins: list[str], out: str) -> list[str]:
         rings = [self.program.storage[i] for i in (*layer.inputs, layer.output)]
-        ring = next((s for s in rings if s.ring_rows), None)
         elements = self.program.storage[layer.output].n_bytes // self._item(layer.output)
-        if ring is None:
+        if index >= self.program.n_streamed:
             return [self._flat_call(index, layer, ins, out, elements)]
-        per_row = elements // ring.rows
+        per_row = elements // rings[0].rows
 
         def at(pointer: str, s: Storage) -> str:
-            row = f"y % {s.ring_rows}u" if s.ring_rows else "y"
-            return f"{pointer} + ({row}) * {per_row}u"
+            row = f"(y % {s.ring_rows}u)" if s.ring_rows else "y"
+            return f"{pointer} + {row} * {per_row}u"
 
         moved = [at(p, s) for p, s in zip(ins, rings[:-1], strict=True)]
         call = self._flat_call(index, layer, moved, at(out, rings[-1]), per_row)

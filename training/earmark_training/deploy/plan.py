@@ -2,39 +2,94 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from earmark_dsp.errors import EarmarkError
+
+from earmark_training.deploy import rowband
 from earmark_training.deploy.memory import place
-from earmark_training.deploy.program import Step, Storage, set_lifetimes, share_in_place
+from earmark_training.deploy.program import (
+    Program,
+    Step,
+    Storage,
+    set_lifetimes,
+    share_in_place,
+)
 
 if TYPE_CHECKING:
-    from earmark_training.deploy.program import Program
+    from collections.abc import Iterator
 
 
 def make_plan(program: Program, ram_limit: int | None) -> Program:
-    """Decide where everything lives and in which order rows are computed."""
-    del ram_limit
-    return plan_whole(program)
+    """Decide where everything lives and in which order rows are computed.
+
+    Parameters
+    ----------
+    program : Program
+        From `bind`.
+    ram_limit : int or None
+        Bytes for arena, input and output together. The plan with the fewest streamed layers that
+        fits is taken; 0 takes the smallest of all; None keeps whole maps.
+
+    Raises
+    ------
+    EarmarkError
+        If no plan fits.
+    """
+    whole = _plan(program, None)
+    if ram_limit is None or 0 < whole.arena_bytes + whole.io_bytes <= ram_limit:
+        return whole
+    best = whole
+    for band in _bands(program):
+        candidate = _plan(program, band)
+        if candidate.arena_bytes < best.arena_bytes:
+            best = candidate
+        if 0 < candidate.arena_bytes + candidate.io_bytes <= ram_limit:
+            return candidate
+    needed = best.arena_bytes + best.io_bytes
+    if ram_limit and needed > ram_limit:
+        raise EarmarkError(
+            f"the model needs at least {needed:,} bytes of RAM, {ram_limit:,} are allowed "
+            f"({best.io_bytes:,} of them for input and output)",
+            "raise --ram-limit or make the first layers smaller",
+        )
+    return best
 
 
-def plan_whole(program: Program) -> Program:
-    """Plan with whole maps: one time slot per layer."""
-    share_in_place(program, 0)
-    set_lifetimes(program, list(range(len(program.layers))))
-    program.steps = [
-        Step(i, 0, layer.rows.out_rows if layer.rows else 1)
-        for i, layer in enumerate(program.layers)
-    ]
-    finish(program, list(range(len(program.layers))))
-    return program
+def _bands(program: Program) -> Iterator[rowband.Band]:
+    for n_layers in range(2, rowband.streamable_prefix(program) + 1):
+        band = rowband.schedule(program, n_layers)
+        if band is not None:
+            yield band
 
 
-def finish(program: Program, slots: list[int]) -> None:
-    """Add scratch blocks and place everything."""
-    program.scratch = {
+def _plan(program: Program, band: rowband.Band | None) -> Program:
+    """Plan a copy, so that candidates do not disturb each other."""
+    copies = {id(s): replace(s) for s in program.storages()}
+    planned = replace(
+        program, storage={i: copies[id(s)] for i, s in program.storage.items()}, steps=[]
+    )
+    n_streamed = 0
+    if band is not None:
+        n_streamed = band.n_layers
+        renamed = {id(copies[key]): n for key, n in band.rows.items()}
+        rings = {id(copies[key]): n for key, n in band.ring_rows.items()}
+        rowband.apply(planned, replace(band, rows=renamed, ring_rows=rings))
+        planned.steps = list(band.steps)
+    share_in_place(planned, n_streamed)
+    n_layers = len(planned.layers)
+    # All streamed layers are active at once: they share time slot 0.
+    slots = [max(0, i - n_streamed + 1) for i in range(n_layers)] if band else [*range(n_layers)]
+    set_lifetimes(planned, slots)
+    for i in range(n_streamed, n_layers):
+        rows = planned.layers[i].rows
+        planned.steps.append(Step(i, 0, rows.out_rows if rows else 1))
+    planned.scratch = {
         i: Storage("arena", layer.scratch_bytes, f"scratch of layer {i}", 0, slots[i], slots[i])
-        for i, layer in enumerate(program.layers)
+        for i, layer in enumerate(planned.layers)
         if layer.scratch_bytes
     }
-    blocks = [s for s in program.storages() if s.kind == "arena"]
-    program.arena_bytes = place([*blocks, *program.scratch.values()])
+    blocks = [s for s in planned.storages() if s.kind == "arena"]
+    planned.arena_bytes = place([*blocks, *planned.scratch.values()])
+    return planned
