@@ -55,6 +55,8 @@ static const pattern_t PATTERNS[EM_CADENCE_PATTERNS] = {
     {T4_SEGMENTS, COUNT(T4_SEGMENTS), 700, 1500, 300, 5000, 6400, T4_SCALES, COUNT(T4_SCALES)},
 };
 
+#define SAME_LENGTH 9
+
 typedef struct {
     uint32_t start_ms;
     uint16_t length_ms; /* first to last pulse */
@@ -161,7 +163,7 @@ static int prepare_track(em_cadence_t *self, uint32_t track, uint32_t n) {
 
 static uint32_t square_root(uint64_t x) {
     uint64_t root = 0u;
-    for (uint64_t bit = (uint64_t)1 << 32; bit != 0u; bit >>= 1) {
+    for (uint64_t bit = (uint64_t)1 << 31; bit != 0u; bit >>= 1) {
         if ((root + bit) * (root + bit) <= x) {
             root += bit;
         }
@@ -214,8 +216,9 @@ static uint32_t match(const em_cadence_t *self, const pattern_t *pattern, uint32
 }
 
 /* Remembers a burst; a better match of the same burst replaces it. Returns 1 if it is news. */
-static int remember(burst_t recent[RECENT], const burst_t *burst, uint32_t merge_ms) {
-    if (recent[0].quality_permille != 0u && burst->start_ms - recent[0].start_ms < merge_ms) {
+static int remember(burst_t recent[RECENT], const burst_t *burst, int32_t merge_ms) {
+    const int32_t apart_ms = (int32_t)(burst->start_ms - recent[0].start_ms);
+    if (recent[0].quality_permille != 0u && apart_ms < merge_ms && apart_ms > -merge_ms) {
         if (recent[0].quality_permille >= burst->quality_permille) {
             return 0;
         }
@@ -237,7 +240,10 @@ static const burst_t *partner(em_cadence_t *self, uint32_t which, uint32_t track
         for (uint32_t i = 0u; i < RECENT; ++i) {
             const burst_t *earlier = &self->bursts[which][t][i];
             const uint32_t cycle_ms = burst->start_ms - earlier->start_ms;
-            if (earlier->quality_permille != 0u && cycle_ms >= pattern->cycle_min_ms &&
+            const int32_t differ_ms = (int32_t)burst->length_ms - (int32_t)earlier->length_ms;
+            if (differ_ms * differ_ms <= SAME_LENGTH * SAME_LENGTH * pattern->last_pulse_end_ms *
+                                             pattern->last_pulse_end_ms / 10000 &&
+                earlier->quality_permille != 0u && cycle_ms >= pattern->cycle_min_ms &&
                 cycle_ms <= pattern->cycle_max_ms &&
                 (best == NULL || earlier->quality_permille > best->quality_permille)) {
                 best = earlier;
@@ -245,6 +251,31 @@ static const burst_t *partner(em_cadence_t *self, uint32_t which, uint32_t track
         }
     }
     return best;
+}
+
+/* How far the track stands out of its surroundings during the pulses, in 1/256 int8 steps: alarms
+ * are tones, speech and knocks are not. Neighbours touch the tone, so two and three tracks away. */
+static int32_t prominence(const em_cadence_t *self, const pattern_t *pattern, uint32_t track,
+                          uint32_t scale) {
+    int32_t own = 0, others = 0, n = 0, n_others = 0;
+    for (uint32_t i = 0u; i < pattern->n_segments; ++i) {
+        const segment_t *segment = &pattern->segments[i];
+        const uint32_t old = age_steps(self, pattern, segment->from_ms, scale);
+        const uint32_t young = age_steps(self, pattern, segment->to_ms, scale);
+        for (uint32_t age = young; segment->on != 0u && age < old; ++age) {
+            const uint32_t position = (self->newest + self->n_steps - age) % self->n_steps;
+            own += self->history[(size_t)track * self->n_steps + position];
+            ++n;
+            for (int32_t distance = -3; distance <= 3; ++distance) {
+                const int32_t other = (int32_t)track + distance;
+                if (distance * distance >= 4 && other >= 0 && other < (int32_t)self->n_tracks) {
+                    others += self->history[(size_t)other * self->n_steps + position];
+                    ++n_others;
+                }
+            }
+        }
+    }
+    return own * 256 / n - others * 256 / n_others;
 }
 
 static void evaluate(em_cadence_t *self, uint32_t which, em_cadence_hit_t *hit, int *found) {
@@ -260,16 +291,20 @@ static void evaluate(em_cadence_t *self, uint32_t which, em_cadence_hit_t *hit, 
             continue;
         }
         burst_t burst = {0u, 0u, 0u};
+        uint32_t best_scale = 0u;
         for (uint32_t i = 0u; i < pattern->n_scales; ++i) {
             const uint32_t scale = pattern->scales_permille[i];
             const uint32_t quality = match(self, pattern, scale);
             if (quality >= BURST_MIN_PERMILLE && quality > burst.quality_permille) {
                 burst.quality_permille = (uint16_t)quality;
+                best_scale = scale;
                 burst.start_ms = now_ms - (uint32_t)pattern->end_ms * scale / 1000u;
                 burst.length_ms = (uint16_t)((uint32_t)pattern->last_pulse_end_ms * scale / 1000u);
             }
         }
         if (burst.quality_permille == 0u ||
+            prominence(self, pattern, track, best_scale) <
+                (int32_t)self->config.min_contrast * 256 ||
             !remember(self->bursts[which][track], &burst, pattern->merge_ms)) {
             continue;
         }
