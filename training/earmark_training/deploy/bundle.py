@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-import numpy as np
 from earmark_dsp.errors import EarmarkError
+from earmark_dsp.sources import sources_root
 from earmark_dsp.spec import FrontEndSpec, load_spec
 
 from earmark_training.deploy import bundle_c
@@ -38,6 +38,8 @@ from earmark_training.detector import DetectorParams, check_params
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import numpy as np
 
 # A bundle holds one small network and its report; anything larger is not one.
 MAX_FILE_BYTES = 256 << 20
@@ -98,7 +100,11 @@ class Bundle:
         """Compile the bundle's C network for this machine and load it."""
         from earmark_training.deploy.hostlib import HostModel
 
-        network: _Network = HostModel(self.c_dir)
+        root = sources_root()
+        headers = ["dsp/c/include"] + [
+            f"firmware/components/{name}/include" for name in ("detector", "pipeline")
+        ]
+        network: _Network = HostModel(self.c_dir, flags=[f"-I{root / path}" for path in headers])
         return network
 
     @classmethod

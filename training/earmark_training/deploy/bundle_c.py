@@ -38,7 +38,7 @@ def generate(
     compiled = compile_model(tflite_path, out_dir, name="model")
     generate_tables(spec, out_dir)
     (out_dir / INFO_SOURCE).write_text(info_source(spec, params, n_scores, model_version))
-    return int(compiled.arena_bytes)
+    return int(compiled.program.arena_bytes)
 
 
 def info_source(
