@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from earmark_dsp.errors import EarmarkError
 from earmark_dsp.tables import build_tables
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from earmark_dsp.spec import FrontEndSpec
 
 _LINE = 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
 _SLANEY_HZ_PER_MEL = 200.0 / 3.0
 _SLANEY_BREAK_HZ = 1000.0
 _SLANEY_BREAK_MEL = _SLANEY_BREAK_HZ / _SLANEY_HZ_PER_MEL
-_SLANEY_LOG_STEP = np.log(6.4) / 27.0
+_SLANEY_LOG_STEP = math.log(6.4) / 27.0
 _HTK_BREAK_HZ = 700.0
-_HTK_MEL_PER_NEPER = 2595.0 / np.log(10.0)
+_HTK_MEL_PER_NEPER = 2595.0 / math.log(10.0)
 
 
 def hz_to_mel(frequency_hz: NDArray[np.float64], *, scale: str) -> NDArray[np.float64]:
@@ -27,7 +28,8 @@ def hz_to_mel(frequency_hz: NDArray[np.float64], *, scale: str) -> NDArray[np.fl
     frequency_hz : ndarray [dtype=float64]
         Frequencies in Hz, not negative.
     scale : {"htk", "slaney"}
-        ``htk``: 2595 log10(1 + f / 700) [1]_. ``slaney``: linear below 1 kHz, logarithmic above [2]_.
+        ``htk``: 2595 log10(1 + f / 700) [1]_. ``slaney``: linear below 1 kHz, logarithmic
+        above [2]_.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def hz_to_mel(frequency_hz: NDArray[np.float64], *, scale: str) -> NDArray[np.fl
     .. [2] M. Slaney, Auditory Toolbox, Interval Research technical report 1998-010.
     """
     if scale == "htk":
-        return _HTK_MEL_PER_NEPER * np.log1p(frequency_hz / _HTK_BREAK_HZ)
+        return np.asarray(_HTK_MEL_PER_NEPER * np.log1p(frequency_hz / _HTK_BREAK_HZ))
     linear = frequency_hz / _SLANEY_HZ_PER_MEL
     above = np.maximum(frequency_hz, _SLANEY_BREAK_HZ) / _SLANEY_BREAK_HZ
     return np.where(
@@ -53,7 +55,7 @@ def hz_to_mel(frequency_hz: NDArray[np.float64], *, scale: str) -> NDArray[np.fl
 def mel_to_hz(mel: NDArray[np.float64], *, scale: str) -> NDArray[np.float64]:
     """Convert mel to frequency in Hz: the inverse of `hz_to_mel`."""
     if scale == "htk":
-        return _HTK_BREAK_HZ * np.expm1(mel / _HTK_MEL_PER_NEPER)
+        return np.asarray(_HTK_BREAK_HZ * np.expm1(mel / _HTK_MEL_PER_NEPER))
     return np.where(
         mel < _SLANEY_BREAK_MEL,
         mel * _SLANEY_HZ_PER_MEL,
@@ -83,7 +85,8 @@ def axes(spec: FrontEndSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     bins : ndarray [shape=(fft_length // 2 + 1,), dtype=float64]
     breakpoints : ndarray [shape=(n_mels + 2,), dtype=float64]
     """
-    bins = np.arange(spec.fft_length // 2 + 1) * (spec.sample_rate_hz / spec.fft_length)
+    n_bins = spec.fft_length // 2 + 1
+    bins = np.arange(n_bins, dtype=np.float64) * (spec.sample_rate_hz / spec.fft_length)
     points = breakpoints_hz(spec)
     if spec.mel_interpolation == "mel":
         return hz_to_mel(bins, scale=spec.mel_scale), hz_to_mel(points, scale=spec.mel_scale)

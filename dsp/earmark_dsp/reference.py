@@ -114,4 +114,4 @@ def quantized(spec: FrontEndSpec, pcm: NDArray[np.int16]) -> NDArray[np.int8]:
     """
     values = features(spec, pcm / PCM_FULL_SCALE)
     steps = np.rint(values / spec.output_scale) + spec.output_zero_point
-    return np.clip(steps, -128, 127).astype(np.int8)
+    return np.asarray(np.clip(steps, -128, 127), dtype=np.int8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,8 @@ class PcenCompression:
 
     References
     ----------
-    .. [1] Y. Wang et al., Trainable frontend for robust and far-field keyword spotting, ICASSP 2017.
+    .. [1] Y. Wang et al., Trainable frontend for robust and far-field keyword spotting,
+       ICASSP 2017.
     """
 
     smoothing: float
@@ -216,14 +217,15 @@ def _toml_value(value: object) -> str:
 
 def _typed(value: object, wanted: str, where: str) -> object:
     """Accept an int where a float is wanted; refuse anything else of another type."""
-    types = {"int": int, "float": (int, float), "str": str}[wanted]
-    if isinstance(value, bool) or not isinstance(value, types):
+    if wanted == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if type(value).__name__ != wanted:
         raise EarmarkError(f"{where}: {value!r} is not of type {wanted}")
-    return float(value) if wanted == "float" else value  # type: ignore[arg-type]
+    return value
 
 
 def _take(table: dict[str, Any], cls: type, keys: dict[str, str], where: str) -> dict[str, Any]:
-    """Read `keys` (TOML key -> attribute of `cls`) from `table`; refuse missing and unknown ones."""
+    """Read `keys` (TOML key -> attribute of `cls`); refuse missing and unknown ones."""
     fields = cls.__dataclass_fields__  # type: ignore[attr-defined]
     if unknown := sorted(set(table) - set(keys)):
         raise EarmarkError(f"{where}: unknown key {unknown[0]!r}", f"known here: {', '.join(keys)}")
@@ -232,7 +234,7 @@ def _take(table: dict[str, Any], cls: type, keys: dict[str, str], where: str) ->
         field = fields[attribute]
         if key in table:
             out[attribute] = _typed(table[key], str(field.type), f"{where}{key}")
-        elif repr(field.default).startswith("<dataclasses._MISSING"):
+        elif field.default is MISSING:
             raise EarmarkError(f"{where}{key} is missing", f"add it, for example as in {_EXAMPLE}")
     return out
 

@@ -1,7 +1,7 @@
 """From the specification to the integers of `em_frontend_tables_t` (earmark/frontend.h).
 
-The one source of tables for the compiled Python extension and for generated C. Symbols: PCM is int16;
-"FFT units" are 2**fft_scale_log2 times the spectrum of PCM with full scale 1.0.
+The one source of tables for the compiled Python extension and for generated C. "FFT units" are
+2**fft_scale_log2 times the spectrum of PCM whose full scale is 1.0.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from earmark_dsp.spec import FrontEndSpec
 
 Q31 = 1 << 31
-POWER_LOW_SHIFT = 9  # EM_POWER_LOW_SHIFT in stages.h
+POWER_LOW_SHIFT = 10  # EM_POWER_LOW_SHIFT in stages.h
 OUTPUT_STEPS = 256  # row_q8: 1/256 of an int8 step
 PCM_FULL_SCALE_LOG2 = 15
 # em_power adds two transform values in 32 bits; a little room is left for rounding.
 _FFT_LIMIT = 2.0**30 - 2.0**16
 _LOG2_INTERVALS = 128
 _CURVE_INTERVALS_PER_OCTAVE = 16
+_INT16_MAX = 2**15 - 1
 _INT32_MAX = 2**31 - 1
 
 
@@ -66,10 +67,10 @@ def build_tables(spec: FrontEndSpec) -> Tables:
     }
     arrays: dict[str, tuple[str, NDArray[np.int64]]] = {}
     fft_scale_log2 = _fft_tables(spec, scalars, arrays)
-    # Power is the square, cut by POWER_LOW_SHIFT; em_magnitude: sqrt(power) * 2**(3 + 28 - 9).
+    # Power is the square, cut by POWER_LOW_SHIFT; em_magnitude: sqrt(power) * 2**(4 + 28 - 10).
     mel_scale_log2 = 2.0 * fft_scale_log2 - POWER_LOW_SHIFT
     if spec.spectrum == "magnitude":
-        mel_scale_log2 = mel_scale_log2 / 2 + 3 + 28 - POWER_LOW_SHIFT
+        mel_scale_log2 = mel_scale_log2 / 2 + 4 + 28 - POWER_LOW_SHIFT
     _mel_tables(spec, scalars, arrays)
     ramp = np.arange(_LOG2_INTERVALS + 1)
     arrays["log2_q16"] = ("int32_t", _rounded([math.log2(1 + i / 128) * 65536 for i in ramp]))
@@ -101,7 +102,7 @@ def _turn(step: int, points: int) -> tuple[int, int]:
 def _radices(points: int) -> list[int]:
     """Return the factors of the complex FFT, first stage first."""
     log2 = points.bit_length() - 1
-    return [2] * (log2 % 2) + [4] * (log2 // 2)
+    return [4] * (log2 // 2) + [2] * (log2 % 2)
 
 
 def _input_order(points: int, radices: list[int]) -> list[int]:
@@ -141,23 +142,23 @@ def _fft_tables(
     pcm_shift = min(16, gain_log2 + 1)
     if spec.preemphasis:
         pcm_shift = min(14, pcm_shift)
-    scalars["pcm_shift"] = pcm_shift
+    scalars["pcm_gain"] = 1 << pcm_shift
     scalars["preemphasis_q14"] = round(spec.preemphasis * (1 << 14))
     scalars["preemphasis_shift"] = 14 - pcm_shift if spec.preemphasis else 0
-    used = 2 * ((spec.window_length + 1) // 2)
-    arrays["window_q31"] = ("int32_t", np.array([_q31(w) for w in shape[:used]]))
-    order = _input_order(points, radices)
-    arrays["fft_position"] = ("uint16_t", np.argsort(np.array(order)))
+    window_q31 = np.array([_q31(w) for w in shape])
+    arrays["window_q31"] = ("int32_t", window_q31.reshape(4, -1, 2).swapaxes(0, 1).ravel())
+    position = np.argsort(_input_order(points, radices))
+    arrays["fft_position"] = ("uint16_t", position[: points // 4])
     twiddles: list[int] = []
     length = radices[0]
     for radix in radices[1:]:
-        for j in range(length):
-            for multiple in (1, 2, 3):
-                twiddles += _turn(j * multiple, length * radix)
+        for multiple in range(1, radix):
+            turns = [_turn(j * multiple, length * radix) for j in range(length)]
+            twiddles += [cosine for cosine, _ in turns] + [sine for _, sine in turns]
         length *= radix
     arrays["fft_twiddle_q31"] = ("int32_t", np.array(twiddles))
     split = [_turn(k, spec.fft_length) for k in range(points // 2)]
-    arrays["split_twiddle_q31"] = ("int32_t", np.array(split).ravel())
+    arrays["split_twiddle_q31"] = ("int32_t", np.array(split).T.ravel())
     # Each twiddled stage halves, and so does em_power.
     halvings = len(radices) - 1
     return pcm_shift - 1 + PCM_FULL_SCALE_LOG2 - halvings
@@ -175,6 +176,7 @@ def _mel_tables(
     segment = segment[inside]
     counts = np.bincount(segment, minlength=spec.n_mels + 1)
     rising = (bins[inside] - points[segment]) / (points[segment + 1] - points[segment])
+    scalars["n_bins"] = len(segment)
     arrays["segment_bins"] = ("uint16_t", counts)
     arrays["mel_rising_q32"] = (
         "uint32_t",
@@ -193,7 +195,8 @@ def _log_tables(
     norm = band_norm(spec)
     floor = _rounded(part.floor / norm * 2.0**mel_scale_log2)
     offset = _rounded(part.offset / norm * 2.0**mel_scale_log2)
-    arrays["band_floor"] = ("uint64_t", floor)
+    if floor.any():
+        arrays["band_floor"] = ("uint64_t", floor)
     arrays["band_offset"] = ("uint64_t", np.where(floor + offset == 0, 1, offset))
     per_log2 = math.log(2.0) if part.unit == "natural" else 10.0 * math.log10(2.0)
     steps_per_log2 = per_log2 / spec.output_scale * OUTPUT_STEPS
@@ -204,15 +207,16 @@ def _log_tables(
     else:
         matrix = dct_matrix(spec) * steps_per_log2
         bias = dct_matrix(spec) @ constant
-    # log2_q16 stays below 2^22 and a sum over 2^9 bands below 2^63: gains may use 30 bits.
-    shift = min(40, 30 - math.ceil(math.log2(np.abs(matrix).max())) + 16)
-    arrays["output_gain"] = ("int32_t", _rounded(matrix * 2.0 ** (shift - 16)).ravel())
+    # Gains use 30 bits; a sum of 2^9 products with log2_q16 < 2^22 then stays below 2^63.
+    gain_log2 = 30 - math.ceil(math.log2(np.abs(matrix).max()))
+    arrays["output_gain"] = ("int32_t", _rounded(matrix * 2.0**gain_log2).ravel())
     arrays["output_bias"] = (
         "int32_t",
         # One half, because the shift rounds down.
         np.floor(bias + spec.output_zero_point * OUTPUT_STEPS + 0.5).astype(np.int64),
     )
-    scalars["output_shift"] = shift
+    # log2 in Q16; without DCT, 24 bits less because a high word of 2^8 log2_q16 is taken.
+    scalars["output_shift"] = gain_log2 + 16 - (0 if spec.dct else 24)
 
 
 def dct_matrix(spec: FrontEndSpec) -> NDArray[np.float64]:
@@ -230,7 +234,7 @@ def dct_matrix(spec: FrontEndSpec) -> NDArray[np.float64]:
     matrix[0] /= np.sqrt(2.0)
     if spec.dct.lifter:
         matrix *= 1 + spec.dct.lifter / 2 * np.sin(np.pi * (n + 1) / spec.dct.lifter)
-    return matrix
+    return np.asarray(matrix)
 
 
 def _pcen_tables(
@@ -244,15 +248,13 @@ def _pcen_tables(
     epsilon = _rounded(part.epsilon / norm * 2.0**mel_scale_log2)
     arrays["band_offset"] = ("uint64_t", np.maximum(1, epsilon))
     scalars["pcen_smoothing_q31"] = _q31(part.smoothing)
-    gain_q15 = round(part.gain * (1 << 15))
-    scalars["pcen_gain_q15"] = gain_q15
+    scalars["pcen_gain_q31"] = _q31(part.gain)
     # log2(E / M^gain) of real values from log2 of band units: the two scales do not cancel.
-    bias = (1 - gain_q15 / 2**15) * (np.log2(norm) - mel_scale_log2)
-    arrays["pcen_bias_q16"] = ("int32_t", _rounded(bias * 65536))
+    bias = (1 - part.gain) * (np.log2(norm) - mel_scale_log2)
     zero = spec.output_zero_point * OUTPUT_STEPS
     # From where the curve leaves 0 by 1/16 of an output step to where int16 saturates.
     low = part.bias * ((1 + spec.output_scale / 16 * part.bias**-part.root) ** (1 / part.root) - 1)
-    top = (INT16_TOP - zero) / OUTPUT_STEPS * spec.output_scale + part.bias**part.root
+    top = (_INT16_MAX - zero) / OUTPUT_STEPS * spec.output_scale + part.bias**part.root
     high = top ** (1 / part.root) - part.bias
     start = math.floor(math.log2(low))
     octaves = max(1, math.ceil(math.log2(max(high, low))) - start)
@@ -261,9 +263,6 @@ def _pcen_tables(
     value = (2.0**exponents + part.bias) ** part.root - part.bias**part.root
     curve = _rounded(value / spec.output_scale * OUTPUT_STEPS + zero)
     curve[0] = zero  # also stands for everything below, and for no energy at all
-    scalars["pcen_curve_start_q16"] = start * 65536
+    arrays["pcen_bias_q16"] = ("int32_t", _rounded((bias - start) * 65536))
     scalars["pcen_curve_intervals"] = intervals
     arrays["pcen_curve"] = ("int32_t", curve)
-
-
-INT16_TOP = 32767

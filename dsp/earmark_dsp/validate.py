@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 MIN_FFT_LENGTH = 64
 MAX_FFT_LENGTH = 2048  # 64-bit band sums and the 16-bit positions have room for no more
-MAX_SEGMENT_BINS = 170  # the carry-free sums of em_mel
+MAX_SEGMENT_BINS = 100  # the carry-free sums of em_mel
 INT8_MIN, INT8_MAX = -128, 127
 
 _CHOICES = {
@@ -127,11 +128,11 @@ def empty_bands(spec: FrontEndSpec) -> list[int]:
 
 
 def _largest_n_mels(spec: FrontEndSpec) -> int:
-    # A plain object with the same attributes: replace() would validate again, without end.
-    trial = type("Trial", (), dict(spec.__dict__))
+    trial = copy.copy(spec)
     for n_mels in range(spec.n_mels - 1, 0, -1):
-        trial.n_mels = n_mels
-        if not empty_bands(trial):  # type: ignore[arg-type]
+        # Past the freeze: replace() would validate again, without end.
+        object.__setattr__(trial, "n_mels", n_mels)
+        if not empty_bands(trial):
             return n_mels
     return 1
 

@@ -10,9 +10,9 @@ struct em_frontend {
     const em_frontend_tables_t *tables;
     uint64_t *band;     /* [n_mels] */
     uint64_t *smoothed; /* [n_mels], PCEN only */
-    em_bin_t *bins;     /* [fft_length / 2 + 1] */
+    int32_t *re, *im;   /* [fft_length / 2 + 1] each; later power */
     int16_t *row_q8;    /* [n_features] */
-    int16_t *pcm;       /* [window_length + 2]: the sample before the frame, the frame, one spare */
+    int16_t *pcm;       /* the sample before the frame, the frame, zeros up to fft_length */
     uint16_t filled;    /* samples of the frame so far */
     uint8_t smoothing;  /* 0 until the first row has set `smoothed` */
 };
@@ -30,8 +30,8 @@ size_t em_frontend_needed_bytes(const em_frontend_tables_t *tables) {
         return 0;
     }
     return header_bytes() + (tables->n_mels + smoothed_length(tables)) * sizeof(uint64_t) +
-           (tables->fft_length / 2U + 1U) * sizeof(em_bin_t) +
-           (tables->n_features + tables->window_length + 2U) * sizeof(int16_t);
+           (tables->fft_length + 2U) * sizeof(int32_t) +
+           (tables->n_features + tables->fft_length + 1U) * sizeof(int16_t);
 }
 
 em_status_t em_frontend_init(em_frontend_t **fe, const em_frontend_tables_t *tables, void *memory,
@@ -46,8 +46,9 @@ em_status_t em_frontend_init(em_frontend_t **fe, const em_frontend_tables_t *tab
     self->tables = tables;
     self->band = (uint64_t *)(void *)((uint8_t *)memory + header_bytes());
     self->smoothed = self->band + tables->n_mels;
-    self->bins = (em_bin_t *)(self->smoothed + smoothed_length(tables));
-    self->row_q8 = (int16_t *)(self->bins + tables->fft_length / 2U + 1U);
+    self->re = (int32_t *)(self->smoothed + smoothed_length(tables));
+    self->im = self->re + tables->fft_length / 2U + 1U;
+    self->row_q8 = (int16_t *)(self->im + tables->fft_length / 2U + 1U);
     self->pcm = self->row_q8 + tables->n_features;
     memset(self->row_q8, 0, tables->n_features * sizeof(int16_t));
     em_frontend_reset(self);
@@ -61,20 +62,20 @@ void em_frontend_reset(em_frontend_t *fe) {
     }
     fe->filled = 0;
     fe->smoothing = 0;
-    memset(fe->pcm, 0, (fe->tables->window_length + 2U) * sizeof(int16_t));
+    memset(fe->pcm, 0, (fe->tables->fft_length + 1U) * sizeof(int16_t));
 }
 
 static void compute_row(em_frontend_t *fe) {
     const em_frontend_tables_t *tables = fe->tables;
-    em_window(tables, fe->pcm, fe->bins);
-    em_fft(tables, fe->bins);
-    em_power(tables, fe->bins);
+    em_window_first_stage(tables, fe->pcm, fe->re, fe->im);
+    em_fft(tables, fe->re, fe->im);
+    em_power(tables, fe->re, fe->im);
     if (tables->spectrum == EM_SPECTRUM_MAGNITUDE) {
-        em_magnitude(tables, fe->bins);
+        em_magnitude(tables, fe->re, fe->im);
     }
-    em_mel(tables, fe->bins, fe->band);
+    em_mel(tables, fe->re, fe->im, fe->band);
     if (tables->compression == EM_COMPRESSION_LOG) {
-        em_log(tables, fe->band, &fe->bins[0].z.re, fe->row_q8); /* bins are free by now */
+        em_log(tables, fe->band, fe->re, fe->row_q8); /* re is free by now */
         return;
     }
     if (!fe->smoothing) {

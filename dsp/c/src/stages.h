@@ -1,43 +1,32 @@
-/* The stages of the front end: pure functions on caller-owned memory. */
+/* The stages of the front end: pure functions on caller-owned memory.
+ *
+ * The working memory is two arrays of fft_length / 2 + 1 words. They hold real and imaginary parts
+ * first, then, converted in place, high and low parts of power:
+ * power = high * 2^32 + low * 2^10, 0 <= high < 2^30, 0 <= low < 2^23. Sums of it need no carry. */
 #ifndef EM_STAGES_H
 #define EM_STAGES_H
 
 #include "earmark/frontend.h"
 
-/* A complex number before em_spectrum, a power value after it. */
-typedef struct {
-    int32_t re, im;
-} em_complex_t;
+enum { EM_POWER_LOW_SHIFT = 10 };
 
-/* power = high * 2^32 + low * 2^9: sums of it need no carry. low < 2^24, high < 2^30. */
-typedef struct {
-    uint32_t high, low;
-} em_power_t;
+/* Window and the first FFT stage. pcm[0] is the sample before the frame, then fft_length samples,
+ * zero beyond window_length. */
+void em_window_first_stage(const em_frontend_tables_t *tables, const int16_t *pcm, int32_t *re,
+                           int32_t *im);
 
-/* Both views share memory; bins are converted in place. */
-typedef union {
-    em_complex_t z;
-    em_power_t p;
-} em_bin_t;
+/* The other stages: leaves the transform of fft_length / 2 complex points in natural order. */
+void em_fft(const em_frontend_tables_t *tables, int32_t *re, int32_t *im);
 
-enum { EM_POWER_LOW_SHIFT = 9 };
+/* Transform of the sample pairs to power of the fft_length / 2 + 1 bins of the real signal. */
+void em_power(const em_frontend_tables_t *tables, int32_t *re, int32_t *im);
 
-/* pcm[0] is the sample before the frame, pcm[1..window_length] the frame, then one spare element.
- */
-void em_window(const em_frontend_tables_t *tables, const int16_t *pcm, em_bin_t *bins);
-
-/* bins: [fft_length / 2] in the order of fft_position, becomes the transform in natural order. */
-void em_fft(const em_frontend_tables_t *tables, em_bin_t *bins);
-
-/* bins: transform of the packed pairs, becomes the power of [fft_length / 2 + 1] real-input bins.
- */
-void em_power(const em_frontend_tables_t *tables, em_bin_t *bins);
-
-/* Replaces power by magnitude, in the same representation. */
-void em_magnitude(const em_frontend_tables_t *tables, em_bin_t *bins);
+/* Replaces power by magnitude in the bins that have mel weights. */
+void em_magnitude(const em_frontend_tables_t *tables, int32_t *high, int32_t *low);
 
 /* band: [n_mels] in band units. */
-void em_mel(const em_frontend_tables_t *tables, const em_bin_t *bins, uint64_t *band);
+void em_mel(const em_frontend_tables_t *tables, const int32_t *high, const int32_t *low,
+            uint64_t *band);
 
 /* row_q8: [n_features] in 1/256 output steps; log_q16: scratch [n_mels]. */
 void em_log(const em_frontend_tables_t *tables, const uint64_t *band, int32_t *log_q16,

@@ -30,38 +30,42 @@ typedef struct {
     uint8_t spectrum;    /* em_spectrum_t */
     uint8_t compression; /* em_compression_t */
 
-    /* Windowing. window_q31: [window_length rounded up to even]. */
-    uint8_t pcm_shift;         /* left shift before the multiplication with window_q31 */
-    uint8_t preemphasis_shift; /* right shift after pre-emphasis, to the same scale as pcm_shift */
+    /* Windowing. Operands of one radix-4 butterfly lie together: values 2n and 2n + 1 of the first,
+     * second, third and fourth quarter of the frame, n = 0.. fft_length / 8 - 1. */
+    int32_t pcm_gain;          /* power of two, before the multiplication with window_q31 */
+    uint8_t preemphasis_shift; /* right shift after pre-emphasis in Q14, to the same scale */
     int16_t preemphasis_q14;
-    const int32_t *window_q31;
+    const int32_t *window_q31; /* [fft_length] */
 
     /* Complex FFT of fft_length / 2 points. */
-    const uint16_t *fft_position;     /* [fft_length / 2] where input pair n goes */
-    const int32_t *fft_twiddle_q31;   /* six per butterfly (cos, sin of 1, 2, 3 steps), per stage */
-    const int32_t *split_twiddle_q31; /* cos, sin: [fft_length / 4][2] */
+    const uint16_t *fft_position; /* [fft_length / 8] where the first stage puts butterfly n */
+    const int32_t
+        *fft_twiddle_q31; /* per stage: cos, sin of 1 step, 2 steps, 3 steps, [stride] each */
+    const int32_t *split_twiddle_q31; /* cos, sin: [2][fft_length / 4] */
 
     /* Mel bands. Between two neighbouring breakpoints one band falls as the next one rises, and the
      * two weights add up to 1: only the rising weight is stored. */
     uint16_t first_bin;
+    uint16_t n_bins;                /* the sum of segment_bins */
     const uint16_t *segment_bins;   /* [n_mels + 1] FFT bins between breakpoints */
-    const uint32_t *mel_rising_q32; /* [sum of segment_bins] */
+    const uint32_t *mel_rising_q32; /* [n_bins] */
     const uint16_t *sqrt_q14;       /* [193] sqrt(i / 64) for i = 64..256 in Q14; magnitude only */
 
     /* Compression. log2_q16: log2(1 + i / 128), i = 0..128. */
     const int32_t *log2_q16;
-    const uint64_t *band_floor;  /* [n_mels] band units; log only */
+    const uint64_t *band_floor;  /* [n_mels] band units; log only; null: no floor */
     const uint64_t *band_offset; /* [n_mels] band units: log offset, or epsilon of PCEN */
 
     /* PCEN: energy / (smoothed + epsilon)^gain in the log2 domain, then one curve. */
     int32_t pcen_smoothing_q31;
-    int32_t pcen_gain_q15;
+    int32_t pcen_gain_q31;
     const int32_t *pcen_bias_q16;  /* [n_mels] */
     int32_t pcen_curve_start_q16;  /* log2 of the first entry */
     uint16_t pcen_curve_intervals; /* 1/16 octave each */
     const int32_t *pcen_curve;     /* [pcen_curve_intervals + 1] in 1/256 output steps */
 
-    /* Output of log: (log2_q16 * output_gain) >> output_shift, in 1/256 output steps. */
+    /* Output of log in 1/256 output steps. Without DCT: (high word of 2^8 log2_q16 * output_gain)
+     * >> output_shift; with DCT: sum of log2_q16 * output_gain, >> output_shift. */
     const int32_t *output_gain; /* [1], or the DCT matrix [n_features][n_mels] */
     const int32_t *output_bias; /* [n_features] */
     uint8_t output_shift;
