@@ -6,6 +6,7 @@ input and output (docs/contracts.md), so that the MQTT client stays here.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -160,13 +161,11 @@ class _Session:
 
     def _send(self, line: str) -> None:
         stdin = self._process.stdin
-        with self._lock:
-            try:
-                if stdin is not None and not stdin.closed:
-                    stdin.write(line + "\n")
-                    stdin.flush()
-            except (BrokenPipeError, ValueError):
-                pass  # the simulator has ended; its exit status tells the rest
+        # Either error: the simulator has ended; its exit status tells the rest.
+        with self._lock, contextlib.suppress(BrokenPipeError, ValueError):
+            if stdin is not None and not stdin.closed:
+                stdin.write(line + "\n")
+                stdin.flush()
 
     def _read_errors(self, stream: IO[str]) -> None:
         self.errors.extend(line.rstrip("\n") for line in stream)
@@ -260,8 +259,10 @@ def run_simulator(
             process.kill()
         process.wait()
         for stream in (process.stdin, process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+            # A line that the simulator no longer wanted may still be in the buffer.
+            with contextlib.suppress(BrokenPipeError):
+                if stream is not None:
+                    stream.close()
     return _result(process.returncode, session.errors, bridge.protocol)
 
 
