@@ -89,3 +89,9 @@ class Layer:
     scratch_bytes: int = 0
     in_place: tuple[int, ...] = ()  # positions in `inputs` whose memory the output may take over
     note: str = ""
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of the constant tables of this layer."""
+        values = [*(self.struct or {}).values(), *self.scalars.values()]
+        return sum(v.values.nbytes for v in values if isinstance(v, Table))

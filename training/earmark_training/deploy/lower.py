@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from earmark_dsp.errors import EarmarkError
 
-from earmark_training.deploy.quantmath import activation_range
+from earmark_training.deploy.quantmath import activation_range, quantize_multiplier
 from earmark_training.deploy.tflite import Model, Op, Operator, Tensor, TensorType
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 ACTIVATIONS = {0: "NONE", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6", 4: "TANH", 5: "SIGN_BIT"}
 MAX_DIM = 65535
+# 6 / scale must fit into int32, as TFLM demands.
+SMALLEST_CLAMPED_SCALE = 6 * 2.0**-31
+# Layers may share a buffer of the file: bounds what a hostile one can make of that.
+MAX_TABLE_BYTES = 128 << 20
 
 # BuiltinOptions union tag that each operator's options must carry (schema.fbs).
 _OPTIONS = {
@@ -103,7 +107,19 @@ class Node:
             raise self.fail(
                 f"fused activation {name} (number {fused})", "use RELU, RELU6 or a separate layer"
             )
-        return activation_range(name, *self.int8(output))
+        scale, zero_point = self.int8(output)
+        if fused and float(scale) < SMALLEST_CLAMPED_SCALE:
+            raise self.fail(f"the scale {scale} of {output}", "quantise with representative data")
+        return activation_range(name, scale, zero_point)
+
+    def multiplier(self, real: float, *, largest_shift: int = 30) -> tuple[int, int]:
+        """Fixed-point form of a ratio of scales; refuses what int32 arithmetic cannot carry."""
+        if not 0 <= real < 2.0**largest_shift:
+            raise self.fail(
+                f"the scales of inputs and output differ by a factor of {real:.3g}",
+                "quantise with representative data",
+            )
+        return quantize_multiplier(real)
 
     def map4(self, tensor: Tensor) -> tuple[int, int, int, int]:
         """Shape of a rank-4 tensor with dimensions that fit the kernels' uint16."""
@@ -164,4 +180,15 @@ def lower_model(model: Model) -> list[Layer]:
         if needed.intersection(op.outputs):
             needed.update(i for i in op.inputs if i >= 0)
             kept.append(op)
-    return [layer for op in reversed(kept) for layer in registry[Op(op.code)](Node(model, op))]
+    layers: list[Layer] = []
+    table_bytes = 0
+    for op in reversed(kept):
+        lowered = registry[Op(op.code)](Node(model, op))
+        table_bytes += sum(layer.table_bytes for layer in lowered)
+        if table_bytes > MAX_TABLE_BYTES:
+            raise EarmarkError(
+                f"the layers up to {op} need more than {MAX_TABLE_BYTES:,} bytes of tables",
+                "share fewer weights between layers, or make the model smaller",
+            )
+        layers += lowered
+    return layers

@@ -12,7 +12,7 @@ import numpy as np
 
 from earmark_training.deploy.ir import Layer, Rows, Table
 from earmark_training.deploy.lower import MAX_DIM, Node
-from earmark_training.deploy.quantmath import INT32_MAX, quantize_multiplier
+from earmark_training.deploy.quantmath import INT32_MAX
 from earmark_training.deploy.tflite import Op, Tensor, TensorType
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def channel_table(
         raise node.fail(f"weights {filter_tensor} have no scale or a zero point", "convert again")
     _, zero_point = node.int8(input_tensor)
     largest_input = max(127 - zero_point, zero_point + 128)
-    bound = np.abs(weights.astype(np.int64)).sum(axis=1) * largest_input + np.abs(biases)
+    magnitude = np.abs(weights.astype(np.int16)).sum(axis=1, dtype=np.int64)
+    bound = magnitude * largest_input + np.abs(biases)
     if bound.max() > INT32_MAX:
         raise node.fail("the sum of one channel can overflow 32 bits", "check the bias scale")
     values = np.zeros((n + 1, 3), np.int64)
@@ -85,9 +86,7 @@ def _per_channel(node: Node, filter_tensor: Tensor, axis: int, n: int) -> list[t
     in_scale, _ = node.int8(node.input(0))
     out_scale, _ = node.int8(node.output)
     scales = np.broadcast_to(q.scale, (n,))
-    return [
-        quantize_multiplier(float(in_scale) * float(scale) / float(out_scale)) for scale in scales
-    ]
+    return [node.multiplier(float(in_scale) * float(scale) / float(out_scale)) for scale in scales]
 
 
 def pack_rows(weights: np.ndarray) -> np.ndarray:
@@ -183,7 +182,7 @@ def _fully_connected(node: Node) -> Layer:
             off = abs(product - float(bias.quantisation.scale[0])) / float(out_scale)
             if off > 0.02:
                 raise node.fail(f"the scale of bias {bias} does not fit", "convert again")
-        multipliers = [quantize_multiplier(product / float(out_scale))] * out_n
+        multipliers = [node.multiplier(product / float(out_scale))] * out_n
     low, high = node.clamp(node.options.scalar(0, "b"), y)
     channels = channel_table(node, weights, x, filter_tensor, bias, multipliers=multipliers)
     return Layer(

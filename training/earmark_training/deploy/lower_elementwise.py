@@ -23,6 +23,8 @@ SOFTMAX_INTEGER_BITS = 5
 LOGISTIC_INTEGER_BITS = 4
 # The accumulator of the reference softmax has 12 integer bits.
 SOFTMAX_MAX = 4096
+# 9 bits of input shifted further left would overflow int32, where TFLM is undefined.
+UNARY_SHIFT = 22
 
 
 def merged_steps(
@@ -90,7 +92,7 @@ def _add(node: Node, sign: int) -> Layer:
         out = float(twice32 / (np.float32(1 << 20) * y_scale))
     if not 0 < out < 1:
         raise node.fail("the output scale is far too small for the inputs", "convert again")
-    (a_m, a_s), (b_m, b_s), (y_m, y_s) = map(qm.quantize_multiplier, (*ratios, out))
+    (a_m, a_s), (b_m, b_s), (y_m, y_s) = map(node.multiplier, (*ratios, out))
     if max(a_s, b_s, y_s) > 0:
         raise node.fail("the scales of inputs and output do not fit together", "convert again")
     struct = {
@@ -104,9 +106,7 @@ def _add(node: Node, sign: int) -> Layer:
 def _mul(node: Node) -> Layer:
     (a_scale, a_zero), (b_scale, b_zero) = node.int8(node.input(0)), node.int8(node.input(1))
     y_scale, y_zero = node.int8(node.output)
-    multiplier, shift = qm.quantize_multiplier(float(a_scale) * float(b_scale) / float(y_scale))
-    if shift > 30:
-        raise node.fail("the output scale is far too small for the inputs", "convert again")
+    multiplier, shift = node.multiplier(float(a_scale) * float(b_scale) / float(y_scale))
     struct = {
         "a_zero_point": a_zero, "b_zero_point": b_zero, "out_zero_point": y_zero,
         "multiplier": multiplier, "shift": shift,
@@ -130,10 +130,10 @@ def _mean(node: Node) -> Layer:
     if y.shape not in (kept_shape, kept_ones):
         raise node.fail(f"{y} should have shape {kept_shape}", "convert again")
     count = math.prod(x.shape[i] for i in axes)
-    multiplier, shift = qm.quantize_multiplier(float(x_scale) / float(y_scale))
+    multiplier, shift = node.multiplier(float(x_scale) / float(y_scale))
     # The division by `count` is folded into the multiplier, as in reference_ops::QuantizedMeanOrSum.
     extra = min(count.bit_length() - 1, 32, 31 + shift)
-    if shift > 24 or extra < 0 or count * 255 > qm.INT32_MAX:
+    if extra < 0 or count * 255 > qm.INT32_MAX:
         raise node.fail("scales or sizes are out of range", "convert again")
     multiplier = (multiplier << extra) // count
     loops = _merge_axes(x.shape, axes)
@@ -201,24 +201,16 @@ def _unary(node: Node, values: list[int]) -> Layer:
 def _requantised(node: Node) -> Layer:
     x, y = node.input(0), node.output
     (x_scale, x_zero), (y_scale, y_zero) = node.int8(x), node.int8(y)
-    m, s = qm.quantize_multiplier(float(x_scale) / float(y_scale))
-    _limit_shift(node, s)
+    m, s = node.multiplier(float(x_scale) / float(y_scale), largest_shift=UNARY_SHIFT)
     return _unary(
         node,
         [qm.multiply_by_quantized_multiplier(q - x_zero, m, s) + y_zero for q in range(-128, 128)],
     )
 
 
-def _limit_shift(node: Node, shift: int) -> None:
-    # 9 bits of input shifted further would overflow int32, where TFLM is undefined.
-    if shift > 22:
-        raise node.fail("the output scale is far too small for the input", "convert again")
-
-
 def _relu(node: Node) -> Layer:
     (x_scale, x_zero), (y_scale, y_zero) = node.int8(node.input(0)), node.int8(node.output)
-    m, s = qm.quantize_multiplier(float(x_scale / y_scale))
-    _limit_shift(node, s)
+    m, s = node.multiplier(float(x_scale / y_scale), largest_shift=UNARY_SHIFT)
     return _unary(
         node,
         [
@@ -241,9 +233,9 @@ def _leaky_relu(node: Node) -> Layer:
     alpha = np.float32(node.options.float32(0))
     if not np.isfinite(alpha):
         raise node.fail(f"slope {alpha}", "train with a finite slope")
-    am, a_s = qm.quantize_multiplier(abs(float(x_scale * alpha / y_scale)))
-    im, i_s = qm.quantize_multiplier(float(x_scale / y_scale))
-    _limit_shift(node, max(a_s, i_s))
+    slope = abs(float(x_scale * alpha / y_scale))
+    am, a_s = node.multiplier(slope, largest_shift=UNARY_SHIFT)
+    im, i_s = node.multiplier(float(x_scale / y_scale), largest_shift=UNARY_SHIFT)
     sign = -1 if alpha < 0 else 1
     values = []
     for q in range(-128, 128):

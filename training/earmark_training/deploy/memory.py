@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Each try costs milliseconds; most networks reach the lower bound on the first.
 RANDOM_TRIES = 200
+# Pairs of blocks compared over all tries: keeps a network of a thousand layers within seconds.
+MAX_PAIRS = 2_000_000
 
 
 def lower_bound(blocks: Sequence[Storage]) -> int:
@@ -40,7 +42,8 @@ def place(blocks: Sequence[Storage]) -> int:
     ]
     best_offsets, best_size = _first_fit(orders[0])
     generator = random.Random(0)  # noqa: S311 - reproducible, not secret
-    for attempt in range(1, RANDOM_TRIES):
+    tries = min(RANDOM_TRIES, max(len(orders), MAX_PAIRS // len(blocks) ** 2))
+    for attempt in range(1, tries):
         if best_size <= bound:
             break
         order = orders[attempt] if attempt < len(orders) else _shuffled(orders[0], generator)

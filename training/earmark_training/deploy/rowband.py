@@ -16,6 +16,9 @@ from earmark_training.deploy.program import Program, Step, Storage, is_flat
 if TYPE_CHECKING:
     from earmark_training.deploy.ir import Layer
 
+# The list of steps is a table in flash, 6 bytes each.
+MAX_STEPS = 4096
+
 
 @dataclass(frozen=True)
 class Band:
@@ -69,6 +72,8 @@ def schedule(program: Program, n_layers: int) -> Band | None:
     if rows is None:
         return None
     simulation = _Simulation(program, n_layers, rows)
+    if sum(g.out_rows for g in simulation.geometry) > MAX_STEPS:
+        return None
     for layer in simulation.sinks():
         for y_end in range(1, simulation.geometry[layer].out_rows + 1):
             simulation.produce(layer, y_end)

@@ -24,7 +24,10 @@ SCHEMA_VERSION = 3
 MAX_RANK = 6
 # 64 MiB in one activation is far beyond any microcontroller; weights are bounded by the file.
 MAX_ELEMENTS = 1 << 26
-MAX_OPERATORS = 4096
+MAX_OPERATORS = 1024
+# Products of two scales stay finite and normal in float32.
+SCALE_RANGE = (1e-18, 1e18)
+MAX_FILE_BYTES = 64 << 20
 
 
 class TensorType(IntEnum):
@@ -201,6 +204,11 @@ def parse_model(data: bytes) -> Model:
     EarmarkError
         If anything in the file is missing, out of range or inconsistent.
     """
+    if len(data) > MAX_FILE_BYTES:
+        raise EarmarkError(
+            f"{len(data):,} bytes, a model for a microcontroller is below {MAX_FILE_BYTES:,}",
+            "give the int8 model",
+        )
     model = flatbuffer.root(data, b"TFL3")
     version = model.scalar(0, "I")
     if version != SCHEMA_VERSION:
@@ -276,7 +284,7 @@ def _tensor(index: int, table: flatbuffer.Table, buffers: Sequence[np.ndarray | 
     if raw is not None and dtype in DTYPES:
         if raw.size != math.prod(shape) * DTYPES[dtype].itemsize:
             raise flatbuffer.damaged(f"{what} has {raw.size} bytes of data for shape {shape}")
-        data = np.frombuffer(raw.tobytes(), DTYPES[dtype]).reshape(shape)
+        data = raw.view(DTYPES[dtype]).reshape(shape)
     elif raw is not None:
         raise EarmarkError(
             f"{what} holds constants of type {dtype.name.lower()}", "quantise to int8"
@@ -305,9 +313,9 @@ def _quantisation(
         or (per_axis and scale.size != shape[axis])
     ):
         raise flatbuffer.damaged(f"{what} has {scale.size} scales for shape {shape}")
-    if not (np.isfinite(scale).all() and (scale > 0).all()):
+    if not ((scale >= SCALE_RANGE[0]).all() and (scale <= SCALE_RANGE[1]).all()):
         raise EarmarkError(
-            f"{what} has a scale that is not a positive number",
+            f"{what} has a scale outside {SCALE_RANGE[0]:.0e}..{SCALE_RANGE[1]:.0e}",
             "quantise again with representative data",
         )
     return Quantisation(scale.astype(np.float32), zero_point.astype(np.int64), axis)
