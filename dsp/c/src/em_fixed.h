@@ -6,16 +6,18 @@
 
 #define EM_INLINE inline __attribute__((always_inline))
 
-/* The LX6 has 14 free registers: finish one half of a butterfly before loading the other. Elsewhere
- * the compiler knows best. */
+/* Computes x here and nowhere else. Left alone, LLVM mixes the halves of a butterfly and splits
+ * addresses until the 14 free registers of the LX6 spill; other targets have enough. */
 #if defined(__XTENSA__)
-#define EM_KEEP_ORDER() __asm__ volatile("" ::: "memory")
+#define EM_SETTLE(x) __asm__ volatile("" : "+r"(x)::"memory")
 #else
-#define EM_KEEP_ORDER() ((void)0)
+#define EM_SETTLE(x) ((void)0)
 #endif
 
 /* No iteration of the next loop reads what another one writes. */
-#if defined(__clang__)
+#if defined(__XTENSA__)
+#define EM_INDEPENDENT
+#elif defined(__clang__)
 #define EM_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
 #define EM_INDEPENDENT _Pragma("GCC ivdep")

@@ -11,60 +11,68 @@ typedef struct {
     int32_t re, im;
 } complex_t;
 
-static inline complex_t add(complex_t a, complex_t b) {
+static EM_INLINE complex_t add(complex_t a, complex_t b) {
     return (complex_t){a.re + b.re, a.im + b.im};
 }
 
-static inline complex_t subtract(complex_t a, complex_t b) {
+static EM_INLINE complex_t subtract(complex_t a, complex_t b) {
     return (complex_t){a.re - b.re, a.im - b.im};
 }
 
 /* z * (cos - i sin) / 2 */
-static inline complex_t rotate_half(complex_t z, int32_t cosine, int32_t sine) {
+static EM_INLINE complex_t rotate_half(complex_t z, int32_t cosine, int32_t sine) {
     return (complex_t){em_mulsh(z.re, cosine) + em_mulsh(z.im, sine),
                        em_mulsh(z.im, cosine) - em_mulsh(z.re, sine)};
 }
 
 /* A pair of samples from pcm as one complex number, times its two window values. */
-static inline complex_t windowed(const em_frontend_tables_t *t, const int16_t *pcm,
-                                 const int32_t *window) {
+static EM_INLINE complex_t windowed(const em_frontend_tables_t *t, const int16_t *pcm,
+                                    const int32_t *window) {
     return (complex_t){em_mulsh(pcm[0] * t->pcm_gain, window[0]),
                        em_mulsh(pcm[1] * t->pcm_gain, window[1])};
 }
 
-static inline complex_t windowed_preemphasis(const em_frontend_tables_t *t, const int16_t *pcm,
-                                             const int32_t *window) {
+static EM_INLINE complex_t windowed_preemphasis(const em_frontend_tables_t *t, const int16_t *pcm,
+                                                const int32_t *window) {
     const int32_t re = pcm[0] * 16384 - t->preemphasis_q14 * pcm[-1];
     const int32_t im = pcm[1] * 16384 - t->preemphasis_q14 * pcm[0];
     return (complex_t){em_mulsh(re >> t->preemphasis_shift, window[0]),
                        em_mulsh(im >> t->preemphasis_shift, window[1])};
 }
 
-static EM_INLINE void
-first_stage(const em_frontend_tables_t *t, const int16_t *pcm, int32_t *re, int32_t *im,
-            complex_t (*load)(const em_frontend_tables_t *, const int16_t *, const int32_t *)) {
+typedef complex_t load_t(const em_frontend_tables_t *t, const int16_t *pcm, const int32_t *window);
+
+static EM_INLINE void first_stage(const em_frontend_tables_t *t, const int16_t *pcm, int32_t *re,
+                                  int32_t *im, load_t *load) {
     const size_t step = t->fft_length / 4U; /* samples between the operands of a butterfly */
     const int32_t *w = t->window_q31;
-    for (size_t n = 0; n < step / 2; n++, pcm += 2, w += 8) {
-        const complex_t b = load(t, pcm + step, w + 2);
-        const complex_t d = load(t, pcm + 3 * step, w + 6);
-        const complex_t bd = add(b, d);
-        const complex_t b_d = subtract(b, d);
-        EM_KEEP_ORDER();
+    const uint16_t *position = t->fft_position;
+    for (const uint16_t *end = position + step / 2; position != end; position++, pcm += 2, w += 8) {
+        const int16_t *p = pcm + step;
+        const complex_t b = load(t, p, w + 2);
+        p += 2 * step;
+        const complex_t d = load(t, p, w + 6);
+        complex_t bd = add(b, d);
+        complex_t b_d = subtract(b, d);
+        EM_SETTLE(bd.re);
+        EM_SETTLE(bd.im);
+        EM_SETTLE(b_d.re);
+        EM_SETTLE(b_d.im);
         const complex_t a = load(t, pcm, w);
-        const complex_t c = load(t, pcm + 2 * step, w + 4);
+        p -= step;
+        const complex_t c = load(t, p, w + 4);
         const complex_t ac = add(a, c);
         const complex_t a_c = subtract(a, c);
-        int32_t *out_re = re + t->fft_position[n];
-        int32_t *out_im = im + t->fft_position[n];
-        out_re[0] = ac.re + bd.re;
-        out_re[1] = a_c.re + b_d.im;
-        out_re[2] = ac.re - bd.re;
-        out_re[3] = a_c.re - b_d.im;
-        out_im[0] = ac.im + bd.im;
-        out_im[1] = a_c.im - b_d.re;
-        out_im[2] = ac.im - bd.im;
-        out_im[3] = a_c.im + b_d.re;
+        int32_t *out = re + *position;
+        out[0] = ac.re + bd.re;
+        out[1] = a_c.re + b_d.im;
+        out[2] = ac.re - bd.re;
+        out[3] = a_c.re - b_d.im;
+        out = im + *position;
+        out[0] = ac.im + bd.im;
+        out[1] = a_c.im - b_d.re;
+        out[2] = ac.im - bd.im;
+        out[3] = a_c.im + b_d.re;
     }
 }
 
@@ -77,33 +85,43 @@ EM_HOST_VECTORS void em_window_first_stage(const em_frontend_tables_t *tables, c
     }
 }
 
-/* One radix-4 stage; w: cos and sin of 1, 2 and 3 steps, each [stride]. */
+/* One radix-4 stage; twiddle: cos and sin of 1, 2 and 3 steps, each [stride]. */
 static EM_INLINE void stage(int32_t *re, int32_t *im, size_t points, size_t stride,
-                            const int32_t *w) {
-    for (size_t group = 0; group < points;
-         group += 4 * stride, re += 4 * stride, im += 4 * stride) {
+                            const int32_t *twiddle) {
+    for (const int32_t *last = re + points; re != last; re += 3 * stride, im += 3 * stride) {
+        const int32_t *w = twiddle;
         EM_INDEPENDENT
-        for (size_t j = 0; j < stride; j++) {
-            const complex_t b =
-                rotate_half((complex_t){re[j + stride], im[j + stride]}, w[j], w[j + stride]);
-            const complex_t d = rotate_half((complex_t){re[j + 3 * stride], im[j + 3 * stride]},
-                                            w[j + 4 * stride], w[j + 5 * stride]);
-            const complex_t bd = add(b, d);
-            const complex_t b_d = subtract(b, d);
-            EM_KEEP_ORDER();
-            const complex_t c = rotate_half((complex_t){re[j + 2 * stride], im[j + 2 * stride]},
-                                            w[j + 2 * stride], w[j + 3 * stride]);
-            const complex_t a = {re[j] >> 1, im[j] >> 1};
+        for (const int32_t *end = re + stride; re != end; re++, im++, w++) {
+            complex_t b = {re[stride], im[stride]};
+            b = rotate_half(b, w[0], w[stride]);
+            EM_SETTLE(b.re);
+            EM_SETTLE(b.im);
+            complex_t d = {re[3 * stride], im[3 * stride]};
+            d = rotate_half(d, w[4 * stride], w[5 * stride]);
+            complex_t bd = add(b, d);
+            complex_t b_d = subtract(b, d);
+            EM_SETTLE(bd.re);
+            EM_SETTLE(bd.im);
+            EM_SETTLE(b_d.re);
+            EM_SETTLE(b_d.im);
+            complex_t c = {re[2 * stride], im[2 * stride]};
+            c = rotate_half(c, w[2 * stride], w[3 * stride]);
+            EM_SETTLE(c.re);
+            EM_SETTLE(c.im);
+            const complex_t a = {re[0] >> 1, im[0] >> 1};
             const complex_t ac = add(a, c);
             const complex_t a_c = subtract(a, c);
-            re[j] = ac.re + bd.re;
-            im[j] = ac.im + bd.im;
-            re[j + stride] = a_c.re + b_d.im;
-            im[j + stride] = a_c.im - b_d.re;
-            re[j + 2 * stride] = ac.re - bd.re;
-            im[j + 2 * stride] = ac.im - bd.im;
-            re[j + 3 * stride] = a_c.re - b_d.im;
-            im[j + 3 * stride] = a_c.im + b_d.re;
+            re[0] = ac.re + bd.re;
+            re[stride] = a_c.re + b_d.im;
+            re[2 * stride] = ac.re - bd.re;
+            re[3 * stride] = a_c.re - b_d.im;
+            im[0] = ac.im + bd.im;
+            im[stride] = a_c.im - b_d.re;
+            im[2 * stride] = ac.im - bd.im;
+            im[3 * stride] = a_c.im + b_d.re;
+            EM_SETTLE(re);
+            EM_SETTLE(im);
+            EM_SETTLE(w);
         }
     }
 }
@@ -146,11 +164,11 @@ EM_HOST_VECTORS void em_fft(const em_frontend_tables_t *tables, int32_t *re, int
     }
 }
 
-static EM_INLINE void store_power(int32_t *re, int32_t *im, complex_t x) {
+static EM_INLINE void store_power(int32_t *high, int32_t *low, complex_t x) {
     const int64_t re2 = (int64_t)x.re * x.re;
     const int64_t im2 = (int64_t)x.im * x.im;
-    *re = (int32_t)((uint32_t)(re2 >> 32) + (uint32_t)(im2 >> 32));
-    *im = (int32_t)(((uint32_t)re2 >> EM_POWER_LOW_SHIFT) + ((uint32_t)im2 >> EM_POWER_LOW_SHIFT));
+    *high = (int32_t)((uint32_t)(re2 >> 32) + (uint32_t)(im2 >> 32));
+    *low = (int32_t)(((uint32_t)re2 >> EM_POWER_LOW_SHIFT) + ((uint32_t)im2 >> EM_POWER_LOW_SHIFT));
 }
 
 EM_HOST_VECTORS void em_power(const em_frontend_tables_t *tables, int32_t *re, int32_t *im) {
@@ -160,16 +178,26 @@ EM_HOST_VECTORS void em_power(const em_frontend_tables_t *tables, int32_t *re, i
     const complex_t first = {re[0], im[0]};
     store_power(&re[0], &im[0], (complex_t){first.re + first.im, 0});
     store_power(&re[points], &im[points], (complex_t){first.re - first.im, 0});
+    int32_t *up_re = re + 1;
+    int32_t *up_im = im + 1;
+    int32_t *down_re = re + points - 1;
+    int32_t *down_im = im + points - 1;
     EM_INDEPENDENT
-    for (size_t k = 1; k < middle; k++) {
+    for (const int32_t *end = re + middle; up_re != end; up_re++, up_im++, down_re--, down_im--) {
+        w++;
         /* X[k] = E + W^k O and X[n - k] = conj(E - W^k O), with E, O from Z[k], conj Z[n - k]. */
-        const complex_t z = {re[k], im[k]};
-        const complex_t y = {re[points - k], im[points - k]};
-        const complex_t even = {(z.re + y.re) >> 1, (z.im - y.im) >> 1};
-        const complex_t odd =
-            rotate_half((complex_t){z.im + y.im, y.re - z.re}, w[k], w[k + middle]);
-        store_power(&re[k], &im[k], add(even, odd));
-        store_power(&re[points - k], &im[points - k], subtract(even, odd));
+        const complex_t even = {(*up_re + *down_re) >> 1, (*up_im - *down_im) >> 1};
+        complex_t odd = {*up_im + *down_im, *down_re - *up_re};
+        odd = rotate_half(odd, w[0], w[middle]);
+        EM_SETTLE(odd.re);
+        EM_SETTLE(odd.im);
+        store_power(up_re, up_im, add(even, odd));
+        store_power(down_re, down_im, subtract(even, odd));
+        EM_SETTLE(up_re);
+        EM_SETTLE(up_im);
+        EM_SETTLE(down_re);
+        EM_SETTLE(down_im);
+        EM_SETTLE(w);
     }
-    store_power(&re[middle], &im[middle], (complex_t){re[middle], im[middle]});
+    store_power(up_re, up_im, (complex_t){*up_re, *up_im}); /* the middle is its own partner */
 }

@@ -28,36 +28,36 @@ void em_magnitude(const em_frontend_tables_t *tables, int32_t *high, int32_t *lo
 void em_mel(const em_frontend_tables_t *tables, const int32_t *high, const int32_t *low,
             uint64_t *band) {
     const uint32_t *w = tables->mel_rising_q32;
-    const uint16_t *count = tables->segment_bins;
-    const uint16_t *last = count + tables->n_mels;
-    /* What the band in work has so far: its rising side. */
-    uint32_t band_high = 0;
-    uint32_t band_low = 0;
+    const uint16_t *last = tables->segment_bins + tables->n_mels;
+    /* The rising side of the band that the current segment completes. */
+    uint32_t before_high = 0;
+    uint32_t before_low = 0;
     high += tables->first_bin;
     low += tables->first_bin;
-    band--;
-    for (;; count++, band++) {
+    for (const uint16_t *count = tables->segment_bins;; count++) {
+        uint32_t sum_high = 0;
+        uint32_t sum_low = 0;
         uint32_t rising_high = 0;
         uint32_t rising_low = 0;
         for (const uint32_t *end = w + *count; w != end; w++) {
             const uint32_t p_high = (uint32_t)*high++;
             const uint32_t p_low = (uint32_t)*low++;
-            const uint32_t part_high = em_muluh(p_high, *w);
-            const uint32_t part_low = ((p_high * *w) >> EM_POWER_LOW_SHIFT) + em_muluh(p_low, *w);
-            rising_high += part_high;
-            rising_low += part_low;
-            band_high += p_high - part_high; /* the falling weight is 1 - *w */
-            band_low += p_low - part_low;
+            sum_high += p_high;
+            sum_low += p_low;
+            rising_high += em_muluh(p_high, *w);
+            rising_low += ((p_high * *w) >> EM_POWER_LOW_SHIFT) + em_muluh(p_low, *w);
         }
         if (count != tables->segment_bins) {
-            /* The low sum may be negative, but not by more than the high sum covers. */
-            *band =
-                (uint64_t)(((int64_t)band_high << (32 - EM_POWER_LOW_SHIFT)) + (int32_t)band_low);
+            /* The falling weight is 1 - *w. The low sum may be negative, but not by more than the
+             * high sum covers. */
+            const uint64_t band_high = before_high + (sum_high - rising_high);
+            const int32_t band_low = (int32_t)(before_low + (sum_low - rising_low));
+            *band++ = (band_high << (32 - EM_POWER_LOW_SHIFT)) + (uint64_t)(int64_t)band_low;
         }
         if (count == last) {
             return;
         }
-        band_high = rising_high;
-        band_low = rising_low;
+        before_high = rising_high;
+        before_low = rising_low;
     }
 }
