@@ -36,6 +36,7 @@ def build_kernels(directory: Path) -> list[Path]:
     sources = [
         *sorted((COMPONENTS / "nn" / "src").glob("*.c")),
         COMPONENTS / "engine" / "src" / "engine.c",
+        COMPONENTS / "engine" / "src" / "engine_self_test.c",
         Path(__file__).parent / "run_model.c",
     ]
     objects = []

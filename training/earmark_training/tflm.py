@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _STDERR_LOCK = threading.Lock()
 _ISOLATED_TIMEOUT_S = 300
+ARENA_STEP_BYTES = 16
 
 
 class TflmModel:
@@ -71,16 +72,19 @@ class TflmModel:
         return self._arena_used_bytes
 
 
-def _interpreter(model: Model) -> Any:
+def _generous_arena_bytes(model: Model) -> int:
+    """More than TFLM can need: all tensors at once, per-channel tables, 1 KiB per operator."""
+    activations = sum(t.n_bytes for t in model.tensors if t.data is None and t.dtype in DTYPES)
+    return activations + 2 * len(model.data) + 1024 * len(model.operators) + 65536
+
+
+def _interpreter(model: Model, arena_bytes: int | None = None) -> Any:
     from tflite_micro.python.tflite_micro import runtime
 
-    activations = sum(t.n_bytes for t in model.tensors if t.data is None and t.dtype in DTYPES)
-    # More than TFLM can need: everything alive at once, per-channel tables, 1 KiB per operator.
-    arena_bytes = activations + 2 * len(model.data) + 1024 * len(model.operators) + 65536
     try:
         return runtime.Interpreter.from_bytes(
             model.data,
-            arena_size=arena_bytes,
+            arena_size=arena_bytes or _generous_arena_bytes(model),
             intrepreter_config=runtime.InterpreterConfig.kAllocationRecording,
         )
     except RuntimeError as exc:
@@ -105,6 +109,27 @@ def _measure_arena(interpreter: Any) -> int:
     return int(found[1])
 
 
+def minimal_arena_bytes(model: Model) -> int:
+    """Smallest arena with which TFLM loads the model, its temporary allocations included.
+
+    `arena_used_bytes` misses what Prepare allocates for a moment; bisection does not.
+    """
+    result: int = _call_isolated("arena", model, None)
+    return result
+
+
+def _bisect_arena(model: Model) -> int:
+    low, high = 0, _generous_arena_bytes(model)
+    while high - low > ARENA_STEP_BYTES:
+        middle = (low + high) // 2 // ARENA_STEP_BYTES * ARENA_STEP_BYTES
+        try:
+            _interpreter(model, max(middle, ARENA_STEP_BYTES))
+            high = middle
+        except EarmarkError:
+            low = middle
+    return -(-high // ARENA_STEP_BYTES) * ARENA_STEP_BYTES
+
+
 def run_isolated(model: Model, batches: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
     """Run inferences in a child process, so that an abort inside TFLM is an error here.
 
@@ -115,11 +140,15 @@ def run_isolated(model: Model, batches: Sequence[Sequence[np.ndarray]]) -> list[
     batches : sequence of sequences of ndarray
         One array per model input for each inference.
     """
-    request = pickle.dumps((model.data, [list(b) for b in batches]))
+    results: list[list[np.ndarray]] = _call_isolated("run", model, [list(b) for b in batches])
+    return results
+
+
+def _call_isolated(task: str, model: Model, argument: object) -> Any:
     try:
         child = subprocess.run(
             [sys.executable, "-m", "earmark_training.tflm"],
-            input=request,
+            input=pickle.dumps((task, model.data, argument)),
             capture_output=True,
             timeout=_ISOLATED_TIMEOUT_S,
             check=False,
@@ -132,16 +161,19 @@ def run_isolated(model: Model, batches: Sequence[Sequence[np.ndarray]]) -> list[
             f"TensorFlow Lite Micro cannot run the model: {reason[0]}",
             "convert the model again with full integer quantisation",
         )
-    results: list[list[np.ndarray]] = pickle.loads(child.stdout)  # noqa: S301 - our own child
-    return results
+    return pickle.loads(child.stdout)  # noqa: S301 - our own child
 
 
 def _serve() -> None:
-    """Child side of `run_isolated`."""
-    tflite, batches = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own parent
-    runner = TflmModel(tflite)
-    results = [runner.invoke_many(batch) for batch in batches]
-    sys.stdout.buffer.write(pickle.dumps(results))
+    """Child side of `_call_isolated`."""
+    task, tflite, argument = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own parent
+    result: object
+    if task == "arena":
+        result = _bisect_arena(parse_model(tflite))
+    else:
+        runner = TflmModel(tflite)
+        result = [runner.invoke_many(batch) for batch in argument]
+    sys.stdout.buffer.write(pickle.dumps(result))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from earmark_dsp.sources import sources_root
 from earmark_training.deploy import golden as golden_vectors
 from earmark_training.deploy.codegen import LayerWriter, Tables, weights_source
 from earmark_training.deploy.codegen_model import model_header, model_source
+from earmark_training.deploy.codegen_tflm import tflm_source
 from earmark_training.deploy.lower import lower_model
 from earmark_training.deploy.plan import make_plan
 from earmark_training.deploy.program import Program, bind, fold_padding
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from earmark_training.deploy.tflite import Model
-
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ def compile_model(
     *,
     ram_limit: int | None = None,
     golden: bool = True,
+    tflm: bool = False,
 ) -> Compiled:
     """Compile a model into `out_dir`.
 
@@ -88,6 +89,8 @@ def compile_model(
         See `plan_model`.
     golden : bool
         Embed a test input with the outputs of TFLM's own interpreter.
+    tflm : bool
+        Also write the C++ with which the TFLM engine runs the same model (EM_ENGINE_TFLM).
 
     Raises
     ------
@@ -104,19 +107,28 @@ def compile_model(
         files |= golden_vectors.source(model, name)
     else:
         files |= golden_vectors.empty_source(model, name)
+    if tflm:
+        from earmark_training.tflm import minimal_arena_bytes
+
+        arena = minimal_arena_bytes(model)
+        files[f"{name}_tflm.cc"] = tflm_source(model, name, sha256(model), arena)
     directory = Path(out_dir)
     _write(directory, files)
     return Compiled(program, tables, directory)
 
 
+def sha256(model: Model) -> str:
+    """64 hex digits over the source file."""
+    return hashlib.sha256(model.data).hexdigest()
+
+
 def generate(program: Program, tables: Tables, name: str) -> dict[str, str]:
     """Return the generated files by name (without the golden vectors)."""
-    sha256 = hashlib.sha256(program.model.data).hexdigest()
     writer = LayerWriter(program, tables, name)
     functions = [line for i in range(len(program.layers)) for line in writer.write(i)]
     header, source = weights_source(tables, name)
     return {
-        f"{name}.c": model_source(program, writer, functions, sha256),
+        f"{name}.c": model_source(program, writer, functions, sha256(program.model)),
         f"{name}.h": model_header(name),
         f"{name}_weights.c": source,
         f"{name}_weights.h": header,

@@ -16,6 +16,9 @@ def compile_command(
     model: Annotated[Path, typer.Argument(help="int8 .tflite file")],
     output: Annotated[Path, typer.Option("-o", "--output", help="directory for the C")],
     name: Annotated[str, typer.Option(help="C symbol em_NAME")] = "model",
+    tflm: Annotated[
+        bool, typer.Option("--tflm", help="also write the C++ for the TFLM engine")
+    ] = False,
     ram_limit: Annotated[
         int | None,
         typer.Option(
@@ -27,7 +30,7 @@ def compile_command(
     """Turn an int8 .tflite into readable C with a static memory plan."""
     from earmark_training.deploy.compile import compile_model
 
-    done = compile_model(model, output, name, ram_limit=ram_limit)
+    done = compile_model(model, output, name, ram_limit=ram_limit, tflm=tflm)
     program = done.program
     Console().print(
         f"{output}: {len(program.layers)} layers, {program.macs:,} MAC, "

@@ -58,6 +58,7 @@ class _Model(ctypes.Structure):
                 ctypes.POINTER(ctypes.c_void_p),
             ),
         ),
+        ("tflm", ctypes.c_void_p),
     )
 
 

@@ -25,6 +25,8 @@ typedef struct {
     uint32_t crc32;             /* CRC-32 (IEEE) over inputs, then outputs */
 } em_golden_t;
 
+typedef struct em_tflm_model em_tflm_model_t; /* earmark/engine_tflm.h */
+
 typedef struct {
     const char *name;
     const char *weights_sha256; /* 64 hex digits over the source .tflite */
@@ -34,6 +36,7 @@ typedef struct {
     const em_golden_t *golden; /* its pointers are NULL when the model carries no test */
     /* Reads inputs, writes outputs, uses only the arena. Neither may alias the arena. */
     em_status_t (*run)(uint8_t *arena, const void *const inputs[], void *const outputs[]);
+    const em_tflm_model_t *tflm; /* instead of run, in builds with EM_ENGINE_TFLM */
 } em_model_t;
 
 #endif
