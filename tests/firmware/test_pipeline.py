@@ -103,8 +103,8 @@ def test_lost_samples_move_the_clock(runner):
     _, late = run(runner, whole, 320, 2000, 8000)
     shift = [int(b[2]) - int(a[2]) for a, b in zip(reference, late, strict=True)]
     assert {line[0] for line in late} == {line[0] for line in reference}
-    # Bursts are looked for every 80 ms, so the decision may move by that much.
-    assert all(abs(s - 500_000) <= 80_000 for s in shift)
+    # T3 is looked for every 80 ms, so the decision may move by one or two looks.
+    assert all(abs(s - 500_000) <= 160_000 for s in shift), shift
 
 
 def test_a_long_gap_starts_a_new_context(runner):

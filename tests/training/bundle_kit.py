@@ -57,7 +57,7 @@ def make_bundle(out_dir, *, labels=LABELS, hop_frames=25, **changes):
         "tflite_model": matched_filter(spec, labels),
         "spec": spec,
         "class_names": labels,
-        "detector_params": default_params(labels, hop_frames=hop_frames, row_period_s=0.02),
+        "detector_params": default_params(labels, spec=spec, hop_frames=hop_frames),
         "metrics": {},
         "data_licences": [DataSource(name="synthetic", licence="CC0-1.0", real=False)],
     }

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
 from earmark_dsp.errors import EarmarkError
+from earmark_dsp.spec import PcenCompression
 
 from earmark_training._native import ffi, lib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from earmark_dsp.spec import FrontEndSpec
 
 LABEL_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,31}")
 NEVER_PERMILLE: int = lib.EM_NEVER_PERMILLE
@@ -284,8 +288,29 @@ def _check_label(index: int, label: LabelParams, n_scores: int) -> None:
         )
 
 
+class _CadenceLevels(NamedTuple):
+    """Correlations, in thousandths: with the network's agreement, and without it."""
+
+    agreed: int
+    alone: int
+
+
+# Chosen on alarms at 0 dB SNR in rooms against 93 min of other sounds (`earmark_training.bench
+# .streams` repeats it): above the strongest false pair of bursts for `alone`, below the weakest
+# true one for `agreed`. PCEN flattens long pulses, so T3 correlates less there.
+_LEVELS = {
+    (Cadence.T3, "log"): _CadenceLevels(700, 850),
+    (Cadence.T3, "pcen"): _CadenceLevels(620, 760),
+    (Cadence.T4, "log"): _CadenceLevels(640, 740),
+    (Cadence.T4, "pcen"): _CadenceLevels(640, 780),
+}
+_CADENCES = {"smoke_alarm": Cadence.T3, "co_alarm": Cadence.T4}
+_ONCE = frozenset({"glass_break", "door_knock", "doorbell", "low_battery_chirp", "sneezing"})
+_CRITICAL = frozenset({"smoke_alarm", "co_alarm", "glass_break", "scream"})
+
+
 def default_label(
-    name: str, *, period_s: float, classes: Sequence[int] | None = None
+    name: str, *, spec: FrontEndSpec, hop_frames: int, classes: Sequence[int] | None = None
 ) -> LabelParams:
     """Return cautious parameters for a label before `earmark calibrate` has seen streams.
 
@@ -293,26 +318,32 @@ def default_label(
     ----------
     name : str
         Event type. Smoke and CO alarms are recognised by name and get their cadence.
-    period_s : float
-        Time between two inferences, in seconds.
+    spec : FrontEndSpec
+        Decides how strongly a cadence shows.
+    hop_frames : int
+        Rows between two inferences.
     classes : sequence of int or None
         Network outputs, None for the output with the label's index.
     """
+    period_s = hop_frames * spec.hop_length / spec.sample_rate_hz
     outputs = None if classes is None else tuple(classes)
-    if name in ("smoke_alarm", "co_alarm"):
+    cadence = _CADENCES.get(name, Cadence.NONE)
+    if cadence is not Cadence.NONE and has_bands(spec):
+        levels = _LEVELS[cadence, compression_kind(spec)]
         return LabelParams(
             name=name,
             classes=outputs,
             # The score alone never raises an alarm: it cannot tell T3 from T4 or a ringtone.
             on_permille=NEVER_PERMILLE,
             off_permille=NEVER_PERMILLE,
+            min_permille=500,
             alpha_q15=smoothing_q15(0.5, period_s),
             update_ms=60_000,
             refractory_ms=10_000,
             critical=True,
-            cadence=Cadence.T3 if name == "smoke_alarm" else Cadence.T4,
-            cadence_permille=650,
-            cadence_alone_permille=800,
+            cadence=cadence,
+            cadence_permille=levels.agreed,
+            cadence_alone_permille=levels.alone,
             gate_permille=150,
         )
     return LabelParams(
@@ -322,20 +353,41 @@ def default_label(
         off_permille=400,
         alpha_q15=smoothing_q15(0.8, period_s),
         min_duration_ms=round(2 * period_s * 1000),
-        refractory_ms=5_000,
         reported=name not in BACKGROUND_LABELS,
-        critical=name == "glass_break",
-        once=name in ("glass_break", "door_knock", "doorbell", "low_battery_chirp", "sneezing"),
+        critical=name in _CRITICAL,
+        once=name in _ONCE,
     )
 
 
-def default_params(
-    labels: Sequence[str], *, hop_frames: int, row_period_s: float, min_contrast: int = 12
-) -> DetectorParams:
+def default_params(labels: Sequence[str], *, spec: FrontEndSpec, hop_frames: int) -> DetectorParams:
     """Return `default_label` for every label of a network with one output per label."""
-    period_s = hop_frames * row_period_s
     return DetectorParams(
-        labels=tuple(default_label(name, period_s=period_s) for name in labels),
+        labels=tuple(default_label(name, spec=spec, hop_frames=hop_frames) for name in labels),
         hop_frames=hop_frames,
-        min_contrast=min_contrast,
+        min_contrast=default_contrast(spec),
     )
+
+
+def has_bands(spec: FrontEndSpec) -> bool:
+    """Whether rows are bands of a spectrum, in which a cadence can be seen (not cepstra)."""
+    return spec.dct is None
+
+
+def compression_kind(spec: FrontEndSpec) -> str:
+    """Return ``"log"`` or ``"pcen"``."""
+    return "pcen" if isinstance(spec.compression, PcenCompression) else "log"
+
+
+def default_contrast(spec: FrontEndSpec) -> int:
+    """Return the least difference between pulse and gap that counts, in int8 steps.
+
+    5 dB for log-mel, 0.19 for PCEN, whose noise floor fluctuates by about 0.1; 0 (no cadence
+    check) for cepstra.
+    """
+    if not has_bands(spec):
+        return 0
+    if isinstance(spec.compression, PcenCompression):
+        return max(1, round(0.19 / spec.output_scale))
+    step = 5.0 if spec.compression.unit == "decibel" else 0.5 * math.log(10)
+    # A band of magnitudes moves half as far in the logarithm as one of powers.
+    return max(1, round(step / (1 if spec.spectrum == "power" else 2) / spec.output_scale))

@@ -6,13 +6,10 @@
 #define WINDOW_US 5200000u /* longest pattern at its slowest scale, with flanks */
 #define TRACKS_MAX 32u
 #define RECENT 4u
-#define T3_EVERY 4u /* steps between evaluations: a fifth of the shortest part of the pattern */
-#define T4_EVERY 2u
+#define T3_EVERY 4u /* steps between looks for T3, a fifth of its gaps; for T4 every step */
 
-/* Shortest correlation of one burst that is remembered, and least gap between the weakest pulse
- * and the strongest silence, relative to the difference of their means. */
-#define BURST_MIN_PERMILLE 500u
-#define SEPARATION_MIN_PERMILLE 100
+/* Least correlation of one burst that is remembered. */
+#define BURST_MIN_PERMILLE 400u
 
 /* A stretch of the pattern, in milliseconds from the first pulse. Edges are left out: rows are
  * 25 to 32 ms long, and a room holds a pulse for a while after it ends. */
@@ -44,7 +41,7 @@ static const segment_t T4_SEGMENTS[] = {
     {810, 900, 0},    {920, 1200, 0},  {1220, 1500, 0},
 };
 static const uint16_t T3_SCALES[] = {800, 840, 880, 920, 960, 1000, 1040, 1080, 1120};
-static const uint16_t T4_SCALES[] = {880, 940, 1000, 1060, 1120};
+static const uint16_t T4_SCALES[] = {880, 910, 940, 970, 1000, 1030, 1060, 1090, 1120};
 
 #define COUNT(array) ((uint8_t)(sizeof(array) / sizeof((array)[0])))
 
@@ -198,12 +195,13 @@ static uint32_t match(const em_cadence_t *self, const pattern_t *pattern, uint32
         } else {
             strongest_silence = mean > strongest_silence ? mean : strongest_silence;
         }
+        if (weakest_pulse < strongest_silence) {
+            return 0u;
+        }
     }
     const int32_t contrast =
         (int32_t)((sums[1] << 8) / counts[1]) - (int32_t)((sums[0] << 8) / counts[0]);
-    const int32_t separation = (int32_t)weakest_pulse - (int32_t)strongest_silence;
-    if (contrast < (int32_t)self->config.min_contrast * 256 ||
-        separation * 1000 < contrast * SEPARATION_MIN_PERMILLE) {
+    if (contrast < (int32_t)self->config.min_contrast * 256) {
         return 0u;
     }
     const uint64_t total = sums[0] + sums[1], n = counts[0] + counts[1];
@@ -386,9 +384,8 @@ em_status_t em_cadence_row(em_cadence_t *cadence, const int8_t *row, uint64_t no
     memset(cadence->sums, 0, sizeof cadence->sums);
     cadence->rows_in_step = 0u;
     cadence->step_end_us = now_us;
-    if (cadence->steps_seen % T4_EVERY == 0u) {
-        evaluate(cadence, 1u, hit, found);
-    } else if (cadence->steps_seen % T3_EVERY == 1u) {
+    evaluate(cadence, 1u, hit, found);
+    if (*found == 0 && cadence->steps_seen % T3_EVERY == 0u) {
         evaluate(cadence, 0u, hit, found);
     }
     return EM_OK;

@@ -30,6 +30,7 @@ typedef struct {
 struct em_detector {
     const em_detector_config_t *config;
     em_cadence_t *cadence;
+    em_cadence_hit_t heard[EM_CADENCE_PATTERNS]; /* newest pair of bursts of each pattern */
     uint32_t next_id;
     uint32_t dropped;
     uint8_t queue_first, queue_count;
@@ -200,6 +201,12 @@ static int cadence_agrees(const em_detector_t *self, uint32_t index, const em_ca
             (state->agreed != 0u && now_us - state->agreed_us <= span_us));
 }
 
+/* A sound has one cadence: of two patterns found in the same seconds, the better one counts. */
+static int contradicted(const em_detector_t *self, const em_cadence_hit_t *hit) {
+    const em_cadence_hit_t *other = &self->heard[hit->pattern == EM_CADENCE_T3 ? 1 : 0];
+    return other->quality_permille > hit->quality_permille && other->burst_end_us > hit->onset_us;
+}
+
 static void on_hit(em_detector_t *self, uint32_t index, const em_cadence_hit_t *hit,
                    uint64_t now_us) {
     label_state_t *state = &self->labels[index];
@@ -214,7 +221,7 @@ static void on_hit(em_detector_t *self, uint32_t index, const em_cadence_hit_t *
         return;
     }
     if (state->state == ACTIVE || state->state == HELD || now_us < state->quiet_us ||
-        !cadence_agrees(self, index, hit, now_us)) {
+        !cadence_agrees(self, index, hit, now_us) || contradicted(self, hit)) {
         return;
     }
     state->onset_us = hit->onset_us;
@@ -236,6 +243,9 @@ em_status_t em_detector_row(em_detector_t *detector, const int8_t *row, uint64_t
     const em_status_t status = em_cadence_row(detector->cadence, row, now_us, &hit, &found);
     if (status != EM_OK) {
         return status;
+    }
+    if (found != 0) {
+        detector->heard[hit.pattern == EM_CADENCE_T3 ? 0 : 1] = hit;
     }
     for (uint32_t i = 0u; i < detector->config->n_labels; ++i) {
         const uint8_t pattern = detector->config->labels[i].cadence;
@@ -380,6 +390,7 @@ void em_detector_reset(em_detector_t *detector, uint64_t now_us) {
         state->smoothed = 0;
         state->agreed = 0u;
     }
+    memset(detector->heard, 0, sizeof detector->heard);
     if (detector->cadence != NULL) {
         em_cadence_reset(detector->cadence);
     }
