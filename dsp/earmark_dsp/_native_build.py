@@ -57,6 +57,7 @@ ffibuilder.set_source(
     "earmark_dsp._native",
     '#include "earmark/frontend.h"\n#include <string.h>\n' + _EXTRACT,
     sources=[str(C_ROOT / "src" / name) for name in SOURCES],
+    depends=sorted(str(path) for path in C_ROOT.rglob("*.h")),
     include_dirs=[str(C_ROOT / "include"), str(C_ROOT / "src")],
     extra_compile_args=["-std=c11", "-O3", *CLONES],
 )

@@ -20,7 +20,7 @@
 #elif defined(__clang__)
 #define EM_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
-#define EM_INDEPENDENT _Pragma("GCC ivdep")
+#define EM_INDEPENDENT _Pragma("GCC ivdep") _Pragma("GCC unroll 1")
 #else
 #define EM_INDEPENDENT
 #endif
