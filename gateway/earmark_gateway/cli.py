@@ -47,6 +47,89 @@ def schema() -> None:
     sys.stdout.write(json.dumps(json_schema(), indent=1) + "\n")
 
 
+@app.command()
+def check(
+    label: Annotated[str, typer.Argument(help="Explain this label only.")] = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    at: Annotated[str, typer.Option(help="Local time, e.g. 03:00.")] = "",
+    room: Annotated[str, typer.Option(help="Room of the device.")] = "",
+) -> None:
+    """Validate the configuration and say who is told what, when."""
+    from earmark_gateway import admin
+
+    admin.check(config, label, at, room)
+
+
+@app.command()
+def backup(target: Path, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Copy the database to TARGET while the gateway runs."""
+    from earmark_gateway import admin
+
+    admin.backup(config, target)
+
+
+@app.command()
+def export(resident: str, target: Path, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Write everything about RESIDENT to TARGET as JSON lines."""
+    from earmark_gateway import admin
+
+    admin.export(config, resident, target)
+
+
+@app.command()
+def erase(
+    resident: str,
+    config: ConfigPath = DEFAULT_CONFIG,
+    yes: Annotated[bool, typer.Option("--yes", help="Really delete.")] = False,  # noqa: FBT002 - typer's way,
+) -> None:
+    """Delete everything about RESIDENT."""
+    from earmark_gateway import admin
+
+    admin.erase(config, resident, confirmed=yes)
+
+
+@app.command("test-notify")
+def notify_test(person: str = "", config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Send a test message over every channel of PERSON, or of everybody."""
+    from earmark_gateway import admin
+
+    raise typer.Exit(admin.notify_test(config, person))
+
+
+devices = typer.Typer(no_args_is_help=True, help="The registry of devices.")
+app.add_typer(devices, name="devices")
+
+
+@devices.command("list")
+def devices_list(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Show every device with its state."""
+    from earmark_gateway import admin
+
+    admin.list_devices(config)
+
+
+@devices.command("approve")
+def devices_approve(
+    device_id: str,
+    config: ConfigPath = DEFAULT_CONFIG,
+    name: str = "",
+    room: str = "",
+    resident: str = "",
+) -> None:
+    """Let a quarantined device in."""
+    from earmark_gateway import admin
+
+    admin.approve(config, device_id, name, room, resident)
+
+
+@devices.command("revoke")
+def devices_revoke(device_id: str, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Stop listening to a device."""
+    from earmark_gateway import admin
+
+    admin.revoke(config, device_id)
+
+
 def main() -> None:
     """Entry point: a problem is one message, not a traceback."""
     try:

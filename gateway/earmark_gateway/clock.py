@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from datetime import time as TimeOfDay
     from zoneinfo import ZoneInfo
 
 SECOND_MS = 1000
@@ -50,7 +50,7 @@ def to_ms(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 
-def next_at(after_ms: int, at: TimeOfDay, zone: ZoneInfo) -> int:
+def next_at(after_ms: int, at: dt.time, zone: ZoneInfo) -> int:
     """First moment strictly after `after_ms` at which local clocks show `at`."""
     day = local(after_ms, zone)
     for offset in (0, 1, 2):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import tomllib
-from datetime import time as TimeOfDay
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - pydantic reads annotations
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -53,10 +53,10 @@ class Window(BaseModel):
     """A daily span of local time; it may cross midnight."""
 
     model_config = ConfigDict(frozen=True)
-    start: TimeOfDay
-    end: TimeOfDay
+    start: dt.time
+    end: dt.time
 
-    def contains(self, at: TimeOfDay) -> bool:
+    def contains(self, at: dt.time) -> bool:
         """Whether local time `at` lies in the window (start inclusive, end exclusive)."""
         if self.start <= self.end:
             return self.start <= at < self.end
@@ -92,7 +92,7 @@ class GatewaySection(_Section):
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
     # Where links in notifications lead; empty: notifications carry no link.
     base_url: str = ""
-    link_hours: float = Field(24, gt=0, le=168)
+    link_hours: float = Field(default=24, gt=0, le=168)
 
 
 class TlsSection(_Section):
@@ -107,18 +107,18 @@ class MqttSection(_Section):
     """The broker."""
 
     host: str = "127.0.0.1"
-    port: int = Field(1883, ge=1, le=65535)
+    port: int = Field(default=1883, ge=1, le=65535)
     # 5 reveals refusals that 3.1.1 hides; "3.1.1" is for the demonstration broker.
     protocol: Literal["5", "3.1.1"] = "5"
     username: str = ""
     password: SecretStr = SecretStr("")
     password_file: Path | None = None
     client_id: str = ""
-    keepalive_s: int = Field(20, ge=5, le=600)
+    keepalive_s: int = Field(default=20, ge=5, le=600)
     tls: TlsSection | None = None
     # A round trip through the broker; the process restarts when it stops returning.
-    echo_interval_s: float = Field(20, gt=0)
-    echo_timeout_s: float = Field(90, gt=0)
+    echo_interval_s: float = Field(default=20, gt=0)
+    echo_timeout_s: float = Field(default=90, gt=0)
     # Off only in the test that shows what it is for.
     application_ack: bool = True
 
@@ -127,10 +127,10 @@ class StoreSection(_Section):
     """The database: ``sqlite:///PATH`` or ``postgresql://...``."""
 
     url: SecretStr = SecretStr("sqlite:///earmark.db")
-    events_days: int = Field(30, ge=1)
-    alerts_days: int = Field(90, ge=1)
-    digests_days: int = Field(395, ge=1)
-    dead_letters_days: int = Field(7, ge=1)
+    events_days: int = Field(default=30, ge=1)
+    alerts_days: int = Field(default=90, ge=1)
+    digests_days: int = Field(default=395, ge=1)
+    dead_letters_days: int = Field(default=7, ge=1)
 
 
 class WebSection(_Section):
@@ -138,7 +138,7 @@ class WebSection(_Section):
 
     enabled: bool = True
     host: str = "127.0.0.1"
-    port: int = Field(8480, ge=0, le=65535)
+    port: int = Field(default=8480, ge=0, le=65535)
     # argon2id hash from `earmark-gateway hash-password`; without one the page asks to set it.
     password_hash: SecretStr = SecretStr("")
     # Demonstration only: no login, refused on anything but loopback.
@@ -155,29 +155,29 @@ class HomeAssistantSection(_Section):
 class LimitsSection(_Section):
     """Per device; what exceeds them stays in the device's outbox and comes later."""
 
-    events_per_s: float = Field(10, gt=0)
-    burst: int = Field(512, ge=1)
-    critical_events_per_s: float = Field(10, gt=0)
-    critical_burst: int = Field(512, ge=1)
-    max_quarantined: int = Field(256, ge=0)
+    events_per_s: float = Field(default=10, gt=0)
+    burst: int = Field(default=512, ge=1)
+    critical_events_per_s: float = Field(default=10, gt=0)
+    critical_burst: int = Field(default=512, ge=1)
+    max_quarantined: int = Field(default=256, ge=0)
 
 
 class WatchSection(_Section):
     """When silence is a message."""
 
     # Heartbeat age that counts as offline; devices send one every 30-60 s.
-    offline_after_s: float = Field(180, gt=0)
+    offline_after_s: float = Field(default=180, gt=0)
     # After a will, how long a device has to come back before it counts as offline.
-    will_grace_s: float = Field(90, ge=0)
-    gap_after_s: float = Field(120, gt=0)
+    will_grace_s: float = Field(default=90, ge=0)
+    gap_after_s: float = Field(default=120, gt=0)
     # A break of the gateway itself that people are told about.
-    gateway_gap_s: float = Field(600, gt=0)
-    broker_offline_s: float = Field(300, gt=0)
+    gateway_gap_s: float = Field(default=600, gt=0)
+    broker_offline_s: float = Field(default=300, gt=0)
     # Older non-critical sounds are told once, without escalation; over a day, only listed.
-    late_after_s: float = Field(900, gt=0)
-    self_test_day: int = Field(1, ge=0, le=28, description="0: never")
-    self_test_at: TimeOfDay = TimeOfDay(11, 0)
-    digest_at: TimeOfDay = TimeOfDay(8, 0)
+    late_after_s: float = Field(default=900, gt=0)
+    self_test_day: int = Field(default=1, ge=0, le=28, description="0: never")
+    self_test_at: dt.time = dt.time(11, 0)
+    digest_at: dt.time = dt.time(8, 0)
     # Pinged once a minute while all is well; an outside service reports its silence.
     dead_man_url: SecretStr = SecretStr("")
 
@@ -206,7 +206,7 @@ class Device(_Section):
 class Step(_Section):
     """One rung of the escalation."""
 
-    after_s: float = Field(0, ge=0, le=86400)
+    after_s: float = Field(default=0, ge=0, le=86400)
     to: tuple[str, ...] = Field(min_length=1)
 
 
@@ -221,9 +221,9 @@ class Rule(_Section):
     severity: Severity = "alert"
     steps: tuple[Step, ...] = (Step(after_s=0, to=("primary",)),)
     # Further sounds of the same kind within this time are counted, not told one by one.
-    group_s: float = Field(300, ge=0, le=86400)
+    group_s: float = Field(default=300, ge=0, le=86400)
     # A critical alert starts over after its last step until somebody acknowledges.
-    repeat_s: float = Field(300, ge=10, le=86400)
+    repeat_s: float = Field(default=300, ge=10, le=86400)
 
     @model_validator(mode="after")
     def _ascending(self) -> Rule:
@@ -237,8 +237,8 @@ class NoActivity(_Section):
     """Tell somebody if nothing was heard from a resident by a time of day."""
 
     resident: str
-    by: TimeOfDay
-    since: TimeOfDay = TimeOfDay(5, 0)
+    by: dt.time
+    since: dt.time = dt.time(5, 0)
     labels: tuple[LabelName, ...] = ("*",)
     to: tuple[str, ...] = ("primary",)
 

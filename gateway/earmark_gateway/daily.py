@@ -24,7 +24,7 @@ def day_bounds(config: Config, now_ms: int) -> tuple[str, int, int]:
 
 
 def digest_text(counts: dict[tuple[str, str], int], problems: list[str]) -> str:
-    """Counts by resident and label as lines, most frequent first."""
+    """Write counts by resident and label as lines, most frequent first."""
     lines = []
     for resident in sorted({who for who, _ in counts}):
         sounds = sorted(

@@ -6,6 +6,8 @@ its alert, its notifications and its timers become durable together or not at al
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from earmark_gateway import messages, model, rules
@@ -21,9 +23,7 @@ _WAITING = ("critical", "alert")
 
 
 def channel_id(url: str) -> str:
-    """Stable short name of a channel: its URL holds secrets and stays out of the database."""
-    import hashlib
-
+    """Name a channel: its URL holds secrets and stays out of the database."""
     return hashlib.sha256(url.encode()).hexdigest()[:10]
 
 
@@ -38,9 +38,9 @@ def on_sound(tx: Transaction, config: Config, sound: Sound, now_ms: int) -> int 
     if way.severity == "critical" or way.rule.group_s > 0:
         group = tx.find_group(key, since_ms=now_ms - round(way.rule.group_s * 1000))
         if group is not None and _joins(group, way.severity):
-            _join(tx, config, group, sound, way, now_ms)
+            _join(tx, config, group, sound, way=way, now_ms=now_ms)
             return group.id
-    return _open(tx, config, sound, way, key, now_ms)
+    return _open(tx, config, sound, way=way, key=key, now_ms=now_ms)
 
 
 def _joins(group: model.Alert, severity: str) -> bool:
@@ -49,7 +49,7 @@ def _joins(group: model.Alert, severity: str) -> bool:
 
 
 def _open(
-    tx: Transaction, config: Config, sound: Sound, way: rules.Route, key: str, now_ms: int
+    tx: Transaction, config: Config, sound: Sound, *, way: rules.Route, key: str, now_ms: int
 ) -> int:
     alert_id = tx.insert_alert(
         model.Alert(
@@ -93,6 +93,7 @@ def _join(
     config: Config,
     alert: model.Alert,
     sound: Sound,
+    *,
     way: rules.Route,
     now_ms: int,
 ) -> None:
@@ -116,7 +117,8 @@ def _join(
     text = messages.title(sound.label, sound.room, prefix=f"Again ({count}x): ")
     told = {row.recipient for row in tx.outbox_of_alert(alert.id)}
     people = [person for person in config.people if person.id in told]
-    _queue(tx, config, alert, people, f"again{count}", "again", (text, body), sound, now_ms)
+    note = _Note(f"again{count}", "again", text, body, alert.severity)
+    _queue(tx, config, note, people, alert=alert, now_ms=now_ms)
 
 
 def _take_step(
@@ -125,15 +127,16 @@ def _take_step(
     """Tell the people of the next rung and set the timer for the one after."""
     index = min(alert.step, len(rule.steps) - 1)
     step = rule.steps[index]
-    sound = sound_of(alert, now_ms)
     first = alert.round == 0 and index == 0
     if first or not rules.step_is_empty(config, step):
         prefix = "" if first else "Still unanswered: "
+        sound = sound_of(alert, now_ms)
         body = messages.sound_body(sound, late=alert.late, now_ms=now_ms, zone=config.zone)
         text = messages.title(alert.label, alert.room, prefix=prefix)
         name = str(alert.round * len(rule.steps) + index)
         people = rules.recipients(config, step.to)
-        _queue(tx, config, alert, people, name, "alert", (text, body), sound, now_ms)
+        note = _Note(name, "alert", text, body, alert.severity)
+        _queue(tx, config, note, people, alert=alert, now_ms=now_ms)
     tx.update_alert(alert.id, step=index + 1)
     if alert.state != "open":
         return
@@ -181,14 +184,13 @@ def on_flush(tx: Transaction, config: Config, alert_id: int, now_ms: int) -> Non
     tx.update_alert(alert_id, flushed=alert.count)
     if alert.false_alarm:
         return
-    sound = sound_of(alert, now_ms)
     told = {row.recipient for row in tx.outbox_of_alert(alert_id)}
     people = [person for person in config.people if person.id in told]
     last = messages.clock_text(alert.last_ms, now_ms, config.zone)
     text = messages.title(alert.label, alert.room, prefix=f"+{more} more: ")
     body = f"{more} more since you were told, the last at {last}."
-    key = f"more{alert.count}"
-    _queue(tx, config, alert, people, key, "more", (text, body), sound, now_ms, "notice")
+    note = _Note(f"more{alert.count}", "more", text, body, "notice")
+    _queue(tx, config, note, people, alert=alert, now_ms=now_ms)
 
 
 def on_end(tx: Transaction, alert_id: int, dur_ms: int | None, now_ms: int) -> None:
@@ -235,8 +237,8 @@ def acknowledge(
     at = messages.clock_text(now_ms, now_ms, config.zone)
     body = f"{who} has answered at {at}." if who else f"No longer the case since {at}."
     people = [person for person in config.people if person.id in told]
-    sound = sound_of(alert, now_ms)
-    _queue(tx, config, alert, people, "ack", "ack", (text, body), sound, now_ms)
+    note = _Note("ack", "ack", text, body, alert.severity)
+    _queue(tx, config, note, people, alert=alert, now_ms=now_ms)
     return True
 
 
@@ -269,14 +271,12 @@ def tell(
     now_ms: int,
 ) -> None:
     """Queue a notification that belongs to no alert (digest, notice of the gateway)."""
-    nothing = Sound(
-        label=kind, device_id="", room="", resident="", occurred_ms=now_ms, received_ms=now_ms
-    )
-    _queue(tx, config, None, people, key, kind, text, nothing, now_ms, "notice")
+    note = _Note(key, kind, *text, severity="notice")
+    _queue(tx, config, note, people, alert=None, now_ms=now_ms)
 
 
 def sound_of(alert: model.Alert, now_ms: int) -> Sound:
-    """The sound that opened an alert."""
+    """Rebuild the sound that opened an alert."""
     return Sound(
         label=alert.label,
         device_id=alert.device_id,
@@ -288,38 +288,48 @@ def sound_of(alert: model.Alert, now_ms: int) -> Sound:
     )
 
 
+@dataclass(frozen=True)
+class _Note:
+    """A notification before it is known who gets it."""
+
+    step: str  # makes the rows unique within their alert
+    kind: str
+    title: str
+    body: str
+    severity: str
+
+
 def _queue(
     tx: Transaction,
     config: Config,
-    alert: model.Alert | None,
+    note: _Note,
     people: Iterable[Person],
-    step: str,
-    kind: str,
-    text: tuple[str, str],
-    sound: Sound,
+    *,
+    alert: model.Alert | None,
     now_ms: int,
-    severity: str = "",
 ) -> None:
     """One row per person and channel."""
-    level = severity or (alert.severity if alert else "notice")
-    more: dict[str, Any] = {"kind": kind, "severity": level, "step": step}
-    if alert is not None:
+    more: dict[str, Any] = {"kind": note.kind, "severity": note.severity, "step": note.step}
+    if alert is None:
+        sound = Sound(note.kind, "", "", "", now_ms, now_ms)
+    else:
+        sound = sound_of(alert, now_ms)
         more["alert_id"] = alert.id
-    content = messages.payload(sound, title_text=text[0], body=text[1], **more)
+    content = messages.payload(sound, title_text=note.title, body=note.body, **more)
     for person in people:
         for url in person.channels:
             channel = channel_id(url.get_secret_value())
-            alert_part = alert.id if alert else kind
+            owner = alert.id if alert else note.kind
             tx.insert_outbox(
                 model.NewOutboxRow(
-                    key=f"{alert_part}:{step}:{person.id}:{channel}",
+                    key=f"{owner}:{note.step}:{person.id}:{channel}",
                     alert_id=alert.id if alert else None,
                     recipient=person.id,
                     channel=channel,
-                    kind=kind,
-                    severity=level,
+                    kind=note.kind,
+                    severity=note.severity,
                     payload={**content, "recipient": person.id},
-                    next_ms=rules.deliver_at(config, person, level, now_ms),
+                    next_ms=rules.deliver_at(config, person, note.severity, now_ms),
                 ),
                 now_ms=now_ms,
             )

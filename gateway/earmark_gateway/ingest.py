@@ -155,6 +155,11 @@ class Processor:
         return self._limiter.allow(device_id, label, now_s)
 
 
+def _refuse_retained(message: Incoming, parsed: topics.Parsed) -> None:
+    if message.retain and parsed.kind in ("event", "health"):
+        raise wire.WireError("retained", "a retained event would fire again")
+
+
 class _Batch:
     """One batch in one transaction; rows touched often are written once, at the end."""
 
@@ -176,8 +181,7 @@ class _Batch:
             self.refuse(message, "topic", "no device may publish here")
             return
         try:
-            if message.retain and parsed.kind in ("event", "health"):
-                raise wire.WireError("retained", "a retained event would fire again")
+            _refuse_retained(message, parsed)
             getattr(self, f"on_{parsed.kind}")(message, parsed)
         except wire.WireError as exc:
             self.refuse(message, exc.reason, exc.detail)
@@ -193,7 +197,7 @@ class _Batch:
         self.outcome.count(f"dead_letter_{reason}")
 
     def device(self, device_id: str, now_ms: int) -> model.Device | None:
-        """The device if it is approved. An unknown one is put into quarantine."""
+        """Return the device if it is approved. An unknown one is put into quarantine."""
         if device_id not in self.devices:
             self.devices[device_id] = self.tx.get_device(device_id) or self.quarantine(
                 device_id, now_ms
@@ -248,11 +252,11 @@ class _Batch:
         self.seen(device.id, message)
         key = (device.id, event.boot)
         known = labels.CATALOGUE if device.labels is None else device.labels
-        if event.event_type in labels.INTERNAL or event.event_type not in known:
-            if not self.is_own_test(event, device):
-                # Acknowledged: the device would offer it for ever.
-                self.outcome.acks.setdefault(key, []).append(event.seq)
-                raise wire.WireError("label", "not in the device's list of labels")
+        valid = event.event_type in known and event.event_type not in labels.INTERNAL
+        if not valid and not self.is_own_test(event, device):
+            # Acknowledged: the device would offer it for ever.
+            self.outcome.acks.setdefault(key, []).append(event.seq)
+            raise wire.WireError("label", "not in the device's list of labels")
         boot = self.boot(device.id, event.boot, event.boot_n, message.received_ms)
         if event.seq <= boot.upto:
             self.outcome.acks.setdefault(key, []).append(event.seq)
@@ -368,12 +372,18 @@ class _Batch:
         }
         faults = sorted(_FAULT_FLAGS.intersection(health.flags))
         mic = [flag for flag in health.flags if flag.startswith("mic_")]
-        self.fault(device, "microphone_fault", not health.mic_ok, ", ".join(mic), message)
-        self.fault(device, "device_fault", bool(faults), ", ".join(faults), message)
+        self.fault(device, "microphone_fault", message, present=not health.mic_ok, detail=mic)
+        self.fault(device, "device_fault", message, present=bool(faults), detail=faults)
         self.outcome.changes.append(Change("health", device.id))
 
     def fault(
-        self, device: model.Device, kind: str, present: bool, detail: str, message: Incoming
+        self,
+        device: model.Device,
+        kind: str,
+        message: Incoming,
+        *,
+        present: bool,
+        detail: list[str],
     ) -> None:
         """Tell people when a fault begins and when it is over."""
         now_ms = message.received_ms
@@ -381,7 +391,9 @@ class _Batch:
             if self.tx.clear_problem(device.id, kind):
                 escalation.resolve(self.tx, self.config, kind, device.id, now_ms)
             return
-        problem = model.Problem(device_id=device.id, kind=kind, since_ms=now_ms, detail=detail)
+        problem = model.Problem(
+            device_id=device.id, kind=kind, since_ms=now_ms, detail=", ".join(detail)
+        )
         if self.tx.set_problem(problem):
             sound = Sound(kind, device.id, device.room, device.resident, now_ms, now_ms)
             escalation.on_sound(self.tx, self.config, sound, now_ms)
@@ -443,7 +455,7 @@ def occurred(event: wire.Event, boot: model.Boot, received_ms: int) -> int:
 
 
 def _earlier(known: int | None, candidate: int) -> int:
-    """The quickest message bounds the true offset best, unless the clock was set back."""
+    """Choose the better bound: the quickest message comes closest to the true offset."""
     if known is None or candidate < known:
         return candidate
     return known

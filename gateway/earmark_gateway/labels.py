@@ -83,5 +83,5 @@ _NAMES = {
 
 
 def display_name(label: str) -> str:
-    """What a caregiver reads for a label, e.g. ``smoke_alarm`` -> "Smoke alarm"."""
+    """Name a label as a caregiver reads it, e.g. ``smoke_alarm`` -> "Smoke alarm"."""
     return _NAMES.get(label) or label.replace("_", " ").capitalize()

@@ -37,7 +37,7 @@ class Link:
 
 
 def secret_of(store: Store) -> bytes:
-    """The installation's signing key; made at first use, shared by all replicas."""
+    """Return the installation's signing key; made at first use, shared by all replicas."""
     with store.read() as tx:
         known = tx.get_meta("link_secret")
     if known is None:

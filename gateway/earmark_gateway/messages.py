@@ -39,7 +39,7 @@ def sound_body(sound: Sound, *, late: bool, now_ms: int, zone: ZoneInfo, extra: 
 
 
 def payload(sound: Sound, *, title_text: str, body: str, **more: Any) -> dict[str, Any]:
-    """What an outbox row carries; the file notifier writes it as it is."""
+    """Assemble what an outbox row carries; the file notifier writes it as it is."""
     return {
         "title": title_text,
         "body": body,

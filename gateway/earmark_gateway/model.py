@@ -26,7 +26,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     status_ms: int = 0
     offline_since_ms: int | None = None  # decided from the age of the last heartbeat
     labels: tuple[str, ...] | None = None  # None: it has not said yet
-    thresholds: dict[str, float] = {}  # noqa: RUF012 - msgspec copies it
+    thresholds: dict[str, float] = {}
     firmware: str = ""
     model: str = ""
     frontend: str = ""
@@ -170,7 +170,7 @@ class Timer(msgspec.Struct, frozen=True, kw_only=True):
     due_ms: int
     delay_ms: int | None = None
     alert_id: int | None = None
-    payload: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
+    payload: dict[str, Any] = {}
     id: int = 0
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -44,7 +44,7 @@ class _Client(paho.Client):
 
     before_reconnect: Callable[[], None] = staticmethod(lambda: None)
 
-    def reconnect(self) -> paho.MQTTErrorCode:
+    def reconnect(self) -> MQTTErrorCode:
         """Reconnect; acknowledgements of the old connection must not reach the new one."""
         self.before_reconnect()
         return super().reconnect()
@@ -124,7 +124,7 @@ class MqttLink:
         mqtt = self._config.mqtt
         arguments: dict[str, Any] = {}
         if mqtt.protocol == "5":
-            properties = Properties(PacketTypes.CONNECT)
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = _SESSION_EXPIRY_S
             properties.ReceiveMaximum = _RECEIVE_MAXIMUM
             arguments = {"clean_start": False, "properties": properties}
@@ -228,12 +228,12 @@ class MqttLink:
         for wanted, handler in self._handlers:
             if topic == wanted:
                 client.ack(message.mid, message.qos)
-                handler(topic, message.payload)
+                handler(topic, bytes(message.payload))
                 return
         self._deliver(
             Incoming(
                 topic=topic,
-                payload=message.payload[:_OVERSIZE_KEEP],
+                payload=bytes(message.payload[:_OVERSIZE_KEEP]),
                 retain=message.retain,
                 qos=message.qos,
                 mid=message.mid,

@@ -195,5 +195,5 @@ class OutboxWorker:
 
     def _backoff_ms(self, attempts: int) -> int:
         """1, 2, 4 .. 300 s, each less up to a quarter, so that outages do not end in a stampede."""
-        full = min(MAX_BACKOFF_MS, 1000 * 2 ** min(attempts - 1, 20))
+        full = min(MAX_BACKOFF_MS, 1000 << min(attempts - 1, 20))
         return round(full * self._random.uniform(0.75, 1.0))

@@ -70,7 +70,7 @@ def route(config: Config, sound: Sound) -> Route:
         if sound.label in labels.INTERNAL and sound.label not in rule.labels:
             continue
         if (
-            (sound.label in rule.labels or "*" in rule.labels)
+            (sound.label in rule.labels or _any(rule, sound.label))
             and (not rule.rooms or sound.room in rule.rooms)
             and (not rule.residents or sound.resident in rule.residents)
             and (rule.between is None or rule.between.contains(at))
@@ -86,6 +86,11 @@ def route(config: Config, sound: Sound) -> Route:
     if age_ms > DAY_MS and severity == "notice":
         severity = "log"
     return Route(rule, severity, late)
+
+
+def _any(rule: Rule, label: str) -> bool:
+    # "*" must not soften a smoke alarm by accident: that takes a rule that names it.
+    return "*" in rule.labels and (label not in labels.CRITICAL or rule.severity == "critical")
 
 
 def _default(label: str) -> Rule:

@@ -240,22 +240,20 @@ class Scheduler:
                 older_than_ms=now_ms - round(self._config.watch.gap_after_s * 1000)
             )
             known_gaps = {p.device_id for p in tx.problems() if p.kind == "events_missing"}
-        silent, back = [], []
-        for device in devices:
-            if not device.last_seen_ms or device.id.startswith("gw-"):
-                continue
-            age_s = now_s - self._processor.last_seen_s.get(device.id, self._started_s)
-            if device.offline_since_ms is None and age_s > limit_s:
-                silent.append((device, now_ms - round(age_s * 1000)))
-            elif device.offline_since_ms is not None and age_s <= limit_s:
-                if device.id in self._processor.last_seen_s:
-                    back.append(device)
+        silent = [(d, age) for d, age in self._ages(devices, now_s) if age > limit_s]
+        silent = [(d, age) for d, age in silent if d.offline_since_ms is None]
+        heard = self._processor.last_seen_s
+        back = [
+            d
+            for d, age in self._ages(devices, now_s)
+            if d.offline_since_ms is not None and age <= limit_s and d.id in heard
+        ]
         missing: dict[str, int] = {}
         for boot in gaps:
             missing[boot.device_id] = missing.get(boot.device_id, 0) + boot.missing
         with self._store.write() as tx:
-            for device, since_ms in silent:
-                self._set_offline(tx, device, since_ms, now_ms)
+            for device, age_s in silent:
+                self._set_offline(tx, device, now_ms - round(age_s * 1000), now_ms)
             for device in back:
                 self._set_online(tx, device, now_ms)
             for device_id in missing.keys() | known_gaps:
@@ -264,8 +262,17 @@ class Scheduler:
         if silent or back:
             self._wake_outbox()
 
+    def _ages(self, devices: list[model.Device], now_s: float) -> list[tuple[model.Device, float]]:
+        """Seconds since each device was heard; since our start if it has not been heard yet."""
+        heard = self._processor.last_seen_s
+        return [
+            (device, now_s - heard.get(device.id, self._started_s))
+            for device in devices
+            if device.last_seen_ms and not device.id.startswith("gw-")
+        ]
+
     def _on_will(self, tx: Transaction, device_id: str, will_ms: int, now_ms: int) -> None:
-        """The grace after a will is over: offline only if nothing was heard since."""
+        """End the grace after a will: offline only if nothing was heard since."""
         device = tx.get_device(device_id)
         if device is None or device.state != "approved" or device.offline_since_ms is not None:
             return
@@ -289,7 +296,7 @@ class Scheduler:
             escalation.resolve(tx, self._config, "device_offline", device.id, now_ms)
 
     def _note_gap(self, tx: Transaction, device_id: str, missing: int, now_ms: int) -> None:
-        """A gap is shown with the device; the device said it had heard something we never got."""
+        """Show a gap with the device: it has heard something that never arrived."""
         tx.clear_problem(device_id, "events_missing")
         if missing:
             detail = f"{missing} numbered events never arrived"

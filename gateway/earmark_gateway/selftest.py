@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def own_device_id(config: Config) -> str:
-    """The gateway as a device: its test event takes the same way as every other."""
+    """Name the gateway as a device: its test event takes the same way as every other."""
     return f"gw-{config.gateway.id}"[:32]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import threading
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,10 +23,13 @@ from earmark_gateway.store import open_store
 from earmark_gateway.writer import Writer
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
     from pathlib import Path
 
     from earmark_gateway.config import Config
+    from earmark_gateway.ingest import Incoming
+    from earmark_gateway.store.base import Transaction
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ class Gateway:
             self.processor,
             self.clock,
             wake_outbox=self.outbox.wake,
-            run_self_test=lambda: start_self_test(self.mqtt, self.config, self.clock),
+            run_self_test=self.run_self_test,
         )
         self.store_ok = True
         self.counts: dict[str, int] = {}
@@ -144,7 +146,14 @@ class Gateway:
     ) -> None:
         """Let a device in; its outbox delivers what it has kept."""
         with self.store.write() as tx:
-            approve_device(tx, device_id, name, room, resident, self.clock.now_ms())
+            approve_device(
+                tx,
+                device_id,
+                now_ms=self.clock.now_ms(),
+                name=name,
+                room=room,
+                resident=resident,
+            )
         self.announce([Change("device", device_id, text="approved")])
 
     def send_command(self, device_id: str, name: str, **fields: Any) -> str:
@@ -155,6 +164,15 @@ class Gateway:
         if not self.mqtt.publish(topic, msgspec.json.encode(body), qos=1):
             raise GatewayError("the broker is not connected", "try again in a moment")
         return command_id
+
+    def run_self_test(self) -> None:
+        """Send a test event along the whole path, and ask every device to test itself."""
+        start_self_test(self.mqtt, self.config, self.clock)
+        with self.store.read() as tx:
+            devices = tx.devices(state="approved")
+        for device in devices:
+            if self.mqtt.connected and device.id != own_device_id(self.config):
+                self.send_command(device.id, "self_test")
 
     def _after_action(self, alert_id: int) -> None:
         self.outbox.wake()
@@ -267,13 +285,20 @@ class Gateway:
         log.info("configuration reloaded")
         return True
 
-    def _register_configured(self, tx: Any) -> None:
+    def _register_configured(self, tx: Transaction) -> None:
         now_ms = self.clock.now_ms()
         for device in self.config.devices:
-            approve_device(tx, device.id, device.name, device.room, device.resident, now_ms)
-        approve_device(tx, own_device_id(self.config), "Self-test", "", "", now_ms)
+            approve_device(
+                tx,
+                device.id,
+                now_ms=now_ms,
+                name=device.name,
+                room=device.room,
+                resident=device.resident,
+            )
+        approve_device(tx, own_device_id(self.config), now_ms=now_ms, name="Self-test")
 
-    def _deliver(self, message: Any) -> None:
+    def _deliver(self, message: Incoming) -> None:
         self.writer.put(message)
 
     def _on_commit(self, outcome: Outcome) -> None:
@@ -298,7 +323,13 @@ class Gateway:
 
 
 def approve_device(
-    tx: Any, device_id: str, name: str, room: str, resident: str, now_ms: int
+    tx: Transaction,
+    device_id: str,
+    *,
+    now_ms: int,
+    name: str = "",
+    room: str = "",
+    resident: str = "",
 ) -> None:
     """Register a device as approved, or approve a known one; empty texts change nothing."""
     known = tx.get_device(device_id)

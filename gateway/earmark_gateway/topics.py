@@ -46,5 +46,5 @@ def gateway(gateway_id: str, kind: str) -> str:
 
 
 def subscriptions() -> list[str]:
-    """Filters the gateway listens to. No shared subscription: see docs/gateway.md."""
+    """List the filters the gateway listens to. No shared subscription: see docs/gateway.md."""
     return [f"{ROOT}/+/{kind}" for kind in KINDS if kind != "rsp"] + [f"{ROOT}/+/rsp/+"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -32,7 +33,7 @@ class Acknowledger(Protocol):
     """The connection that messages came from."""
 
     def ack(self, message: Incoming) -> None:
-        """Acknowledge to the broker, in the order of receipt, unless the connection is a new one."""
+        """Acknowledge to the broker, in the order of receipt, unless it has reconnected."""
         ...
 
     def send_ack(self, device_id: str, ack: wire.Ack) -> None:
@@ -100,10 +101,8 @@ class Writer:
     def stop(self) -> None:
         """Finish the batch in progress; what is unacknowledged comes again from the broker."""
         self._stop.set()
-        try:
+        with contextlib.suppress(queue.Full):
             self._queue.put_nowait(None)
-        except queue.Full:
-            pass
         if self._thread.is_alive():
             self._thread.join(10)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -32,9 +32,6 @@ class Cursor(Protocol):
         ...
 
 
-Execute = "Callable[[str, Sequence[Any]], Cursor]"
-
-
 class SqlBase:
     """A transaction in progress.
 
@@ -59,16 +56,16 @@ class SqlBase:
     def _update(self, table: str, key: str, key_value: Any, changes: dict[str, Any]) -> None:
         columns = ", ".join(f"{name} = ?" for name in changes)
         values = [plain(value) for value in changes.values()]
-        self._execute(f"UPDATE {table} SET {columns} WHERE {key} = ?", (*values, key_value))  # noqa: S608 - names from our own code
+        self._execute(f"UPDATE {table} SET {columns} WHERE {key} = ?", (*values, key_value))
 
     def _insert(self, table: str, values: dict[str, Any], suffix: str = "") -> Cursor:
         columns, marks = ", ".join(values), ", ".join("?" * len(values))
-        sql = f"INSERT INTO {table} ({columns}) VALUES ({marks}) {suffix}"  # noqa: S608 - as above
+        sql = f"INSERT INTO {table} ({columns}) VALUES ({marks}) {suffix}"
         return self._execute(sql, [plain(value) for value in values.values()])
 
 
 def plain(value: Any) -> Any:
-    """A Python value as both databases store it: truth as 0 or 1, collections as JSON text."""
+    """Convert to what both databases store: truth as 0 or 1, collections as JSON text."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, dict | list | tuple):
@@ -76,7 +73,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-class RowReader:
+class RowReader(Generic[T]):
     """Builds one kind of struct from rows selected with `columns`.
 
     Parameters
@@ -106,7 +103,8 @@ class RowReader:
         self._json = [self._fields.index(field) for field in json_fields]
         self._bool = [self._fields.index(field) for field in bool_fields]
 
-    def __call__(self, row: Row) -> Any:
+    def __call__(self, row: Row) -> T:
+        """Build the struct of one row."""
         values = list(row)
         for i in self._json:
             values[i] = None if values[i] is None else msgspec.json.decode(values[i])
@@ -117,11 +115,12 @@ class RowReader:
 
 def migrations() -> list[tuple[int, str]]:
     """Numbered migrations, in order: (number, SQL with ``{{...}}`` for the dialect)."""
-    found = []
-    for file in resources.files("earmark_gateway.store").joinpath("migrations").iterdir():
-        if match := re.fullmatch(r"(\d{4})_\w+\.sql", file.name):
-            found.append((int(match[1]), file.read_text("utf-8")))
-    return sorted(found)
+    folder = resources.files("earmark_gateway.store").joinpath("migrations")
+    return sorted(
+        (int(match[1]), file.read_text("utf-8"))
+        for file in folder.iterdir()
+        if (match := re.fullmatch(r"(\d{4})_\w+\.sql", file.name))
+    )
 
 
 def statements(script: str, replacements: dict[str, str]) -> list[str]:

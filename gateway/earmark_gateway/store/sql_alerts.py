@@ -30,7 +30,7 @@ class AlertSql(SqlBase):
         """Read an alert; `lock` keeps others from changing it in this transaction."""
         suffix = self.lock_suffix if lock else ""
         row = self._one(f"SELECT {_ALERT.columns} FROM alerts WHERE id = ?{suffix}", alert_id)
-        return row and _ALERT(row)
+        return _ALERT(row) if row else None
 
     def find_group(self, group_key: str, *, since_ms: int) -> model.Alert | None:
         """Latest alert of a group that is open or recent."""
@@ -40,7 +40,7 @@ class AlertSql(SqlBase):
             group_key,
             since_ms,
         )
-        return row and _ALERT(row)
+        return _ALERT(row) if row else None
 
     def update_alert(self, alert_id: int, **changes: Any) -> None:
         """Change columns of an alert."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from earmark_gateway import model
 from earmark_gateway.store.sql import RowReader, SqlBase
 
@@ -27,7 +29,7 @@ class DeviceSql(SqlBase):
     def get_device(self, device_id: str) -> model.Device | None:
         """Look up a device."""
         row = self._one(f"SELECT {_DEVICE.columns} FROM devices WHERE id = ?", device_id)
-        return row and _device(row)
+        return _device(row) if row else None
 
     def devices(self, *, state: str = "") -> list[model.Device]:
         """Devices by room and name; `state` selects."""
@@ -116,7 +118,7 @@ class DeviceSql(SqlBase):
         )
 
     def digest(self, day: str) -> dict[tuple[str, str], int]:
-        """Counts of a day by (resident, label)."""
+        """Return the counts of a day by (resident, label)."""
         rows = self._all("SELECT resident, label, n FROM digests WHERE day = ?", day)
         return {(resident, label): n for resident, label, n in rows}
 
@@ -144,7 +146,7 @@ class DeviceSql(SqlBase):
         """Rows by table."""
         sizes = {}
         for table in TABLES:
-            row = self._one(f"SELECT COUNT(*) FROM {table}")  # noqa: S608 - constant names
+            row = self._one(f"SELECT COUNT(*) FROM {table}")
             sizes[table] = int(row[0]) if row else 0
         return sizes
 
@@ -180,7 +182,7 @@ class DeviceSql(SqlBase):
         """Everything about one resident."""
         for table, columns, where in _OF_RESIDENT:
             names = columns.split(", ")
-            sql = f"SELECT {columns} FROM {table} WHERE {where} ORDER BY 1"  # noqa: S608
+            sql = f"SELECT {columns} FROM {table} WHERE {where} ORDER BY 1"
             for row in self._all(sql, resident):
                 yield {"table": table, **dict(zip(names, row, strict=True))}
 
@@ -208,14 +210,18 @@ _OF_RESIDENT = (
     ("devices", "id, state, name, room, resident, first_seen_ms, last_seen_ms", "resident = ?"),
     (
         "events",
-        "id, device_id, boot, seq, eid, label, phase, ts, up_ms, conf, thr, dur_ms, model, late, "
-        "received_ms, occurred_ms, room, resident, alert_id",
+        (
+            "id, device_id, boot, seq, eid, label, phase, ts, up_ms, conf, thr, dur_ms, model, "
+            "late, received_ms, occurred_ms, room, resident, alert_id"
+        ),
         "resident = ?",
     ),
     (
         "alerts",
-        "id, label, severity, device_id, room, resident, rule, state, opened_ms, occurred_ms, "
-        "count, dur_ms, acked_by, acked_ms, acked_how, false_alarm, note",
+        (
+            "id, label, severity, device_id, room, resident, rule, state, opened_ms, occurred_ms, "
+            "count, dur_ms, acked_by, acked_ms, acked_how, false_alarm, note"
+        ),
         "resident = ?",
     ),
     (
@@ -228,13 +234,7 @@ _OF_RESIDENT = (
 
 
 def _device(row: tuple[Any, ...]) -> model.Device:
-    device: model.Device = _DEVICE(row)
-    if device.labels is not None:
-        device = _with_labels(device)
-    return device
-
-
-def _with_labels(device: model.Device) -> model.Device:
-    import msgspec
-
-    return msgspec.structs.replace(device, labels=tuple(device.labels or ()))
+    device = _DEVICE(row)
+    if device.labels is None:
+        return device
+    return msgspec.structs.replace(device, labels=tuple(device.labels))

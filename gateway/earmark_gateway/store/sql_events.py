@@ -35,7 +35,7 @@ class EventSql(SqlBase):
         row = self._one(
             f"SELECT {_BOOT.columns} FROM boots WHERE device_id = ? AND boot = ?", device_id, boot
         )
-        return row and _BOOT(row)
+        return _BOOT(row) if row else None
 
     def put_boot(self, boot: model.Boot) -> None:
         """Insert or replace the bookkeeping of one boot."""
@@ -184,7 +184,7 @@ class EventSql(SqlBase):
             f"SELECT {_EVENT.columns} FROM events WHERE device_id = ? ORDER BY id DESC LIMIT 1",
             device_id,
         )
-        return row and _EVENT(row)
+        return _EVENT(row) if row else None
 
     def count_events(
         self, *, since_ms: int, until_ms: int, resident: str | None = None

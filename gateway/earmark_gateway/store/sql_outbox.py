@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from earmark_gateway import model
+from typing import TYPE_CHECKING
+
 from earmark_gateway.store.sql import SqlBase
 from earmark_gateway.store.sql_alerts import OUTBOX
+
+if TYPE_CHECKING:
+    from earmark_gateway import model
 
 # The longest back-off after a failed delivery (docs/gateway.md).
 MAX_BACKOFF_MS = 300_000
@@ -20,7 +24,7 @@ class OutboxSql(SqlBase):
         """Lease due notifications, critical first, then oldest."""
         # A lease or back-off longer than it can be means that the clock was set back.
         rows = self._all(
-            "UPDATE outbox SET state = 'leased', owner = ?, lease_until_ms = ?, "  # noqa: S608
+            "UPDATE outbox SET state = 'leased', owner = ?, lease_until_ms = ?, "
             "attempts = attempts + 1 WHERE id IN (SELECT id FROM outbox WHERE "
             "(state = 'pending' AND next_ms <= ?) "
             "OR (state = 'failed' AND (next_ms <= ? OR next_ms > ?)) "

@@ -69,11 +69,7 @@ class SqliteStore:
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             available = migrations()
-            if version > available[-1][0]:
-                raise GatewayError(
-                    f"database {self._path} is of a newer gateway (schema {version})",
-                    "install the newer earmark, or restore a backup",
-                )
+            self._refuse_newer(version, available[-1][0])
             for number, script in available:
                 if number > version:
                     for statement in statements(script, _DIALECT):
@@ -83,6 +79,13 @@ class SqliteStore:
         except BaseException:
             connection.execute("ROLLBACK")
             raise
+
+    def _refuse_newer(self, version: int, known: int) -> None:
+        if version > known:
+            raise GatewayError(
+                f"database {self._path} is of a newer gateway (schema {version})",
+                "install the newer earmark, or restore a backup",
+            )
 
     @contextmanager
     def write(self) -> Iterator[SqlTransaction]:

@@ -1,0 +1,139 @@
+"""Shared pieces: a clock to set, a real PostgreSQL and a real mosquitto of one's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tools import require_tool
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def demote():
+    """PostgreSQL refuses to run as root: become its own user then."""
+    if os.geteuid() != 0:
+        return {}
+    return {"user": "postgres", "group": "postgres", "extra_groups": []}
+
+
+@contextmanager
+def postgres_server():
+    initdb, server = require_tool("initdb"), require_tool("postgres")
+    who = demote()
+    folder = Path(tempfile.mkdtemp(prefix="earmark-pg-"))
+    port = free_port()
+    try:
+        if who:
+            shutil.chown(folder, "postgres", "postgres")
+        data = folder / "data"
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+        command = [initdb, "-D", str(data), "-U", "earmark", "-A", "trust", "--no-sync"]
+        subprocess.run(command, check=True, **quiet, **who)
+        options = [f"-cport={port}", "-clisten_addresses=127.0.0.1", f"-k{folder}", "-cfsync=off"]
+        process = subprocess.Popen([server, "-D", str(data), *options], **quiet, **who)
+        try:
+            wait_for_port(port, process)
+            yield f"postgresql://earmark@127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(20)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for_port(port, process, timeout_s=20):
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the server ended"
+        with socket.socket() as probe:
+            probe.settimeout(0.5)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing listens on port {port}")
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """URL of a private server; `fresh_database` makes an empty database in it."""
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture
+def fresh_database(request):
+    """A function that returns the URL of a new, empty PostgreSQL database."""
+
+    def create():
+        import psycopg
+
+        url = request.getfixturevalue("postgres")
+        name = f"t{time.monotonic_ns()}"
+        with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return f"{url}/{name}"
+
+    return create
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request, tmp_path):
+    """Every test with this fixture is part of the contract: it runs on both stores."""
+    from earmark_gateway.store import open_store
+
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/contract.db"
+    else:
+        url = request.getfixturevalue("fresh_database")()
+    opened = open_store(url)
+    opened.url = url
+    yield opened
+    opened.close()
+
+
+@contextmanager
+def mosquitto_broker(port, folder, extra=""):
+    """Default configuration of Debian's mosquitto but for port and persistence folder."""
+    program = require_tool("mosquitto")
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "mosquitto.conf"
+    config.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
+        f"persistence_location {folder}/\n{extra}\n"
+    )
+    if os.geteuid() == 0:
+        config.write_text(config.read_text() + "user root\n")
+    process = subprocess.Popen(
+        [program, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for_port(port, process)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def mosquitto(tmp_path):
+    """Port of a private broker."""
+    port = free_port()
+    with mosquitto_broker(port, tmp_path / "mosquitto"):
+        yield port
