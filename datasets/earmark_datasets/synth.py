@@ -172,7 +172,7 @@ def alarm(
         attack_s=voice.attack_s,
         sample_rate_hz=sample_rate_hz,
     )
-    return gain * tone(voice, len(gain), sample_rate_hz=sample_rate_hz)
+    return np.asarray(gain * tone(voice, len(gain), sample_rate_hz=sample_rate_hz))
 
 
 def low_battery_chirp(
