@@ -156,6 +156,22 @@ def _registry() -> dict[Op, Callable[[Node], list[Layer]]]:
     return {op: as_list(function) for op, function in single.items()} | lower_move.LOWER_MANY
 
 
+def _live_operators(model: Model) -> list[Operator]:
+    """Operators that an output depends on, in order.
+
+    The shape input of RESHAPE does not count: shapes are fixed in the file, and converters leave
+    SHAPE, STRIDED_SLICE and PACK behind it that only compute what is already known.
+    """
+    needed = set(model.outputs)
+    live: list[Operator] = []
+    for op in reversed(model.operators):
+        if needed.intersection(op.outputs):
+            read = op.inputs[:1] if op.code == Op.RESHAPE and not op.custom_name else op.inputs
+            needed.update(i for i in read if i >= 0)
+            live.append(op)
+    return live[::-1]
+
+
 def lower_model(model: Model) -> list[Layer]:
     """Lower every operator that contributes to an output.
 
@@ -166,7 +182,8 @@ def lower_model(model: Model) -> list[Layer]:
         refuse as well.
     """
     registry = _registry()
-    unknown = [op for op in model.operators if op.code not in registry or op.custom_name]
+    live = _live_operators(model)
+    unknown = [op for op in live if op.code not in registry or op.custom_name]
     if unknown:
         names = ", ".join(str(op) for op in unknown[:5])
         known = ", ".join(sorted(op.name for op in registry))
@@ -174,15 +191,9 @@ def lower_model(model: Model) -> list[Layer]:
             f"{len(unknown)} of {len(model.operators)} operators cannot be compiled: {names}",
             f"replace them by supported ones ({known}), or choose the TFLM engine",
         )
-    needed = set(model.outputs)
-    kept: list[Operator] = []
-    for op in reversed(model.operators):
-        if needed.intersection(op.outputs):
-            needed.update(i for i in op.inputs if i >= 0)
-            kept.append(op)
     layers: list[Layer] = []
     table_bytes = 0
-    for op in reversed(kept):
+    for op in live:
         lowered = registry[Op(op.code)](Node(model, op))
         table_bytes += sum(layer.table_bytes for layer in lowered)
         if table_bytes > MAX_TABLE_BYTES:
