@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from earmark_dsp.errors import EarmarkError
 from earmark_dsp.tables import build_tables
 
 try:
-    from earmark_dsp import _native
+    _native: Any = importlib.import_module("earmark_dsp._native")
 except ImportError as exc:
     raise EarmarkError(
         f"the compiled front end is missing: {exc}",
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     from earmark_dsp.spec import FrontEndSpec
 
-_ffi: Any = _native.ffi
-_lib: Any = _native.lib
+_ffi = _native.ffi
+_lib = _native.lib
 _WORD_BYTES = 8
 
 
