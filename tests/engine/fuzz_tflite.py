@@ -99,7 +99,7 @@ def fuzz(n: int, seed: int = 0) -> Counter[str]:
         try:
             outcome = compile_once(tflite)
         except Exception:
-            print(f"finding: file {i} of seed {seed}: {tflite.hex()}")
+            print(f"finding: file {i} of seed {seed}: {tflite.hex()}")  # noqa: T201
             raise
         finally:
             signal.alarm(0)
@@ -123,7 +123,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     start = time.monotonic()
     counts = fuzz(arguments.files, arguments.seed)
-    print(
+    print(  # noqa: T201
         f"{arguments.files} files: {counts['compiled']} compiled, {counts['refused']} refused, "
         f"0 findings, {time.monotonic() - start:.0f} s, "
         f"peak memory {peak_memory_bytes() / 2**20:.0f} MiB"

@@ -61,7 +61,7 @@ class _Builder:
         if x is None:
             return None
         n, h, w, c = self.net.shape(x)
-        groups = self.choice((1, 1, 1, c if c > 1 else 1))
+        groups = self.choice((1, 1, 1, max(1, c)))
         out_c = self.integer(1, 5) * groups if groups > 1 else self.integer(1, 18)
         kernel = self._window(h, w)
         if kernel is None:
@@ -156,7 +156,8 @@ class _Builder:
         kh, kw, sh, sw, _, _, same, oh, ow = kernel
         y = self.like(x, (n, oh, ow, c))
         o = schema.Pool2DOptionsT()
-        o.padding, o.strideH, o.strideW, o.filterHeight, o.filterWidth = int(not same), sh, sw, kh, kw
+        o.padding, o.strideH, o.strideW = int(not same), sh, sw
+        o.filterHeight, o.filterWidth = kh, kw
         o.fusedActivationFunction = self.choice(ACTIVATIONS)
         self.net.op(self.choice((OPS.AVERAGE_POOL_2D, OPS.MAX_POOL_2D)), [x], [y], o)
         return y

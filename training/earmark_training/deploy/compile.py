@@ -18,6 +18,7 @@ from earmark_dsp.errors import EarmarkError
 from earmark_dsp.sources import sources_root
 
 from earmark_training.deploy import golden as golden_vectors
+from earmark_training.deploy.arena_picture import arena_svg
 from earmark_training.deploy.codegen import LayerWriter, Tables, weights_source
 from earmark_training.deploy.codegen_model import model_header, model_source
 from earmark_training.deploy.codegen_tflm import tflm_source
@@ -128,6 +129,7 @@ def generate(program: Program, tables: Tables, name: str) -> dict[str, str]:
     functions = [line for i in range(len(program.layers)) for line in writer.write(i)]
     header, source = weights_source(tables, name)
     return {
+        f"{name}_arena.svg": arena_svg(program, name),
         f"{name}.c": model_source(program, writer, functions, sha256(program.model)),
         f"{name}.h": model_header(name),
         f"{name}_weights.c": source,

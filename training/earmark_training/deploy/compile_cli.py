@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
 import typer
@@ -16,7 +16,7 @@ def compile_command(
     model: Annotated[Path, typer.Argument(help="int8 .tflite file")],
     output: Annotated[Path, typer.Option("-o", "--output", help="directory for the C")],
     name: Annotated[str, typer.Option(help="C symbol em_NAME")] = "model",
-    tflm: Annotated[
+    tflm: Annotated[  # noqa: FBT002 - a command-line switch
         bool, typer.Option("--tflm", help="also write the C++ for the TFLM engine")
     ] = False,
     ram_limit: Annotated[

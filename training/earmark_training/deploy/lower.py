@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 from earmark_dsp.errors import EarmarkError
 
 from earmark_training.deploy.quantmath import activation_range, quantize_multiplier
@@ -18,6 +17,8 @@ from earmark_training.deploy.tflite import Model, Op, Operator, Tensor, TensorTy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
 
     from earmark_training.deploy.flatbuffer import Table as FlatTable
     from earmark_training.deploy.ir import Layer

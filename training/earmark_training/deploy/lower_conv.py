@@ -22,7 +22,7 @@ SAME, VALID = 0, 1
 
 
 def padding(
-    node: Node, kind: int, size: int, kernel: int, stride: int, dilation: int
+    node: Node, kind: int, size: int, *, kernel: int, stride: int, dilation: int = 1
 ) -> tuple[int, int]:
     """Output size and leading padding along one axis (TensorFlow's SAME and VALID)."""
     if not (0 < kernel <= MAX_DIM and 0 < stride <= MAX_DIM and 0 < dilation <= MAX_DIM):
@@ -125,8 +125,12 @@ def _convolution(node: Node, *, depthwise: bool) -> Layer:
             raise node.fail(f"weights {filter_tensor} do not fit {x}", "convert again")
         matrix = weights.reshape(out_c, -1)
     kind = options.scalar(0, "b")
-    out_h, pad_top = padding(node, kind, in_h, kernel_h, stride_h, dilation_h)
-    out_w, pad_left = padding(node, kind, in_w, kernel_w, stride_w, dilation_w)
+    out_h, pad_top = padding(
+        node, kind, in_h, kernel=kernel_h, stride=stride_h, dilation=dilation_h
+    )
+    out_w, pad_left = padding(
+        node, kind, in_w, kernel=kernel_w, stride=stride_w, dilation=dilation_w
+    )
     node.expect_shape(y, (batch, out_h, out_w, out_c))
     low, high = node.clamp(fused, y)
     multipliers = _per_channel(node, filter_tensor, 3 if depthwise else 0, out_c)
@@ -211,8 +215,8 @@ def _pool(node: Node, kernel: str) -> Layer:
     o = node.options
     kind, stride_w, stride_h = o.scalar(0, "b"), o.scalar(1, "i"), o.scalar(2, "i")
     kernel_w, kernel_h = o.scalar(3, "i"), o.scalar(4, "i")
-    out_h, pad_top = padding(node, kind, in_h, kernel_h, stride_h, 1)
-    out_w, pad_left = padding(node, kind, in_w, kernel_w, stride_w, 1)
+    out_h, pad_top = padding(node, kind, in_h, kernel=kernel_h, stride=stride_h)
+    out_w, pad_left = padding(node, kind, in_w, kernel=kernel_w, stride=stride_w)
     node.expect_shape(y, (batch, out_h, out_w, channels))
     low, high = node.clamp(o.scalar(5, "b"), y)
     return Layer(

@@ -13,11 +13,12 @@ import numpy as np
 
 from earmark_training.deploy import quantmath as qm
 from earmark_training.deploy.ir import Layer, Table
-from earmark_training.deploy.lower import Node
 from earmark_training.deploy.tflite import Op, Tensor, TensorType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from earmark_training.deploy.lower import Node
 
 SOFTMAX_INTEGER_BITS = 5
 LOGISTIC_INTEGER_BITS = 4
@@ -131,7 +132,7 @@ def _mean(node: Node) -> Layer:
         raise node.fail(f"{y} should have shape {kept_shape}", "convert again")
     count = math.prod(x.shape[i] for i in axes)
     multiplier, shift = node.multiplier(float(x_scale) / float(y_scale))
-    # The division by `count` is folded into the multiplier, as in reference_ops::QuantizedMeanOrSum.
+    # The multiplier includes the division by `count`, as in reference_ops::QuantizedMeanOrSum.
     extra = min(count.bit_length() - 1, 32, 31 + shift)
     if extra < 0 or count * 255 > qm.INT32_MAX:
         raise node.fail("scales or sizes are out of range", "convert again")

@@ -6,16 +6,16 @@ import math
 from typing import TYPE_CHECKING
 
 from earmark_training.deploy.ir import Layer
-from earmark_training.deploy.lower import Node
 from earmark_training.deploy.tflite import DTYPES, Op, Tensor, TensorType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from earmark_training.deploy.ir import FieldValue
+    from earmark_training.deploy.lower import Node
 
 COPY_DIMS = 6
-# concatenation.cc: kMaxInputNum
+# The limit in concatenation.cc.
 MAX_CONCATENATED = 10
 
 

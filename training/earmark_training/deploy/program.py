@@ -1,4 +1,4 @@
-"""Layers bound to memory: which bytes each tensor lives in, and in which order rows are computed."""
+"""Layers bound to memory: where each tensor lives and in which order rows are computed."""
 
 from __future__ import annotations
 
@@ -165,7 +165,13 @@ def bind(model: Model, layers: list[Layer]) -> Program:
             pseudo = -1 - slot
             storage[pseudo] = target
             kept.append(_copy_layer(source, pseudo, target.n_bytes))
-    for layer in kept:
+    _store_rest(model, kept, storage)
+    return Program(model, kept, storage)
+
+
+def _store_rest(model: Model, layers: list[Layer], storage: dict[int, Storage]) -> None:
+    """Constants go to flash, everything else into the arena."""
+    for layer in layers:
         for i in layer.inputs:
             data = model.tensors[i].data if i >= 0 else None
             if i not in storage and data is not None:
@@ -175,7 +181,6 @@ def bind(model: Model, layers: list[Layer]) -> Program:
         if layer.output not in storage:
             tensor = model.tensors[layer.output]
             storage[layer.output] = Storage("arena", tensor.n_bytes, f"tensor {tensor.index}")
-    return Program(model, kept, storage)
 
 
 def _copy_layer(source: int, target: int, n_bytes: int) -> Layer:

@@ -31,7 +31,7 @@ class Band:
 
 
 def streamable_prefix(program: Program) -> int:
-    """Number of leading layers that can work row by row."""
+    """Count the leading layers that can work row by row."""
     for index, layer in enumerate(program.layers):
         if layer.batch != 1 or not (layer.rows is not None or is_flat(layer)):
             return index
@@ -39,7 +39,7 @@ def streamable_prefix(program: Program) -> int:
 
 
 def map_rows(program: Program, n_layers: int) -> dict[int, int] | None:
-    """Rows of every storage that the first `n_layers` layers touch, by id; None if they disagree."""
+    """Rows of each storage in the first `n_layers` layers, by id; None if layers disagree."""
     rows: dict[int, int] = {}
 
     def put(storage: Storage, n: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from earmark_dsp.errors import EarmarkError
@@ -46,7 +46,7 @@ class TensorType(IntEnum):
     INT4 = 17
 
 
-DTYPES = {
+DTYPES: dict[TensorType, np.dtype[Any]] = {
     TensorType.FLOAT32: np.dtype("<f4"),
     TensorType.INT32: np.dtype("<i4"),
     TensorType.INT64: np.dtype("<i8"),
@@ -87,7 +87,7 @@ class Op(IntEnum):
 
 @dataclass(frozen=True)
 class Quantisation:
-    """Affine quantisation: real = scale * (q - zero_point); one pair, or one per slice of `axis`."""
+    """real = scale * (q - zero_point); one pair, or one for each slice along `axis`."""
 
     scale: np.ndarray  # shape (n,), float32
     zero_point: np.ndarray  # shape (n,), int64
@@ -162,8 +162,8 @@ _FOREIGN = {
     38: "SPACE_TO_BATCH_ND", 37: "BATCH_TO_SPACE_ND", 42: "DIV", 44: "UNIDIRECTIONAL_SEQUENCE_LSTM",
     47: "EXP", 53: "CAST", 54: "PRELU", 55: "MAXIMUM", 56: "ARG_MAX", 57: "MINIMUM",
     65: "SLICE", 67: "TRANSPOSE_CONV", 74: "SUM", 75: "SQRT", 76: "RSQRT", 77: "SHAPE", 78: "POW",
-    82: "REDUCE_MAX", 83: "PACK", 88: "UNPACK", 97: "RESIZE_NEAREST_NEIGHBOR", 99: "SQUARED_DIFFERENCE",
-    100: "MIRROR_PAD", 102: "SPLIT_V", 111: "ELU", 117: "HARD_SWISH",
+    82: "REDUCE_MAX", 83: "PACK", 88: "UNPACK", 97: "RESIZE_NEAREST_NEIGHBOR",
+    99: "SQUARED_DIFFERENCE",    100: "MIRROR_PAD", 102: "SPLIT_V", 111: "ELU", 117: "HARD_SWISH",
     126: "BATCH_MATMUL", 129: "CALL_ONCE", 142: "VAR_HANDLE", 143: "READ_VARIABLE",
     144: "ASSIGN_VARIABLE", 150: "GELU",
 }  # fmt: skip
