@@ -30,8 +30,10 @@ def matched_filter(spec, labels=LABELS, bands=BANDS) -> bytes:
             weights[i] = -round(100 * (last - first) / (spec.n_features - last + first))
             weights[i, :, first:last] = 100
     net = Network()
-    x = net.tensor((1, spec.context_frames, spec.n_features, 1), spec.output_scale, -128)
-    flat = net.tensor((1, n_inputs), spec.output_scale, -128)
+    x = net.tensor(
+        (1, spec.context_frames, spec.n_features, 1), spec.output_scale, spec.output_zero_point
+    )
+    flat = net.tensor((1, n_inputs), spec.output_scale, spec.output_zero_point)
     w = net.tensor(
         (len(labels), n_inputs), WEIGHT_SCALE, 0, data=weights.reshape(len(labels), n_inputs)
     )
@@ -50,9 +52,9 @@ def matched_filter(spec, labels=LABELS, bands=BANDS) -> bytes:
     return net.build()
 
 
-def make_bundle(out_dir, *, labels=LABELS, hop_frames=25, **changes):
+def make_bundle(out_dir, *, labels=LABELS, hop_frames=25, spec_name="pcen-64-20ms", **changes):
     """Write the bundle; keyword arguments go to `write_bundle`."""
-    spec = load_spec("pcen-64-20ms")
+    spec = load_spec(spec_name)
     arguments = {
         "tflite_model": matched_filter(spec, labels),
         "spec": spec,

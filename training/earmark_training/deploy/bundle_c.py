@@ -78,6 +78,7 @@ const em_bundle_t em_bundle = {{
                     .row_period_us = {row_us}u,
                     .n_features = {spec.n_features if params.min_contrast else 0}u,
                     .min_contrast = {params.min_contrast}u,
+                    .clip_steps = {params.clip_steps}u,
                 }},
         }},
 }};

@@ -369,13 +369,15 @@ em_status_t em_cadence_row(em_cadence_t *cadence, const int8_t *row, uint64_t no
     } else {
         bridge_gap(cadence, now_us);
     }
+    const int32_t ceiling = INT8_MAX - (int32_t)cadence->config.clip_steps;
     for (uint32_t track = 0u, band = 0u; track < cadence->n_tracks; ++track) {
         int8_t largest = INT8_MIN;
         for (uint32_t i = 0u; i < cadence->bands_per_track && band < cadence->config.n_features;
              ++i, ++band) {
             largest = row[band] > largest ? row[band] : largest;
         }
-        cadence->sums[track] = (int16_t)(cadence->sums[track] + largest);
+        const int32_t value = largest > ceiling ? ceiling : largest;
+        cadence->sums[track] = (int16_t)(cadence->sums[track] + value);
     }
     if (++cadence->rows_in_step < cadence->rows_per_step) {
         return EM_OK;

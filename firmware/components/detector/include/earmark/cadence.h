@@ -21,6 +21,7 @@ typedef struct {
     uint32_t row_period_us; /* 5000..25000 */
     uint16_t n_features;    /* values per row: at least 8 mel bands */
     uint8_t min_contrast;   /* least pulse-to-gap difference of the means, int8 steps of a row */
+    uint8_t clip_steps;     /* values above 127 - clip_steps count alike: PCEN exaggerates onsets */
 } em_cadence_config_t;
 
 typedef struct {
