@@ -177,6 +177,7 @@ static void fill_health(void *context, em_health_report_t *health) {
     health->inference_p99_ms = audio.inference_p99_ms;
     health->stack_min_bytes = audio.stack_min_bytes;
     health->flags = health_flags(d, &audio, health->has_wall);
+    d->certificate_refused = false; /* told once the broker can be reached again */
     health->state = em_device_state_name(d->state);
     health->firmware = d->config.firmware;
     health->model = d->catalog.model;
@@ -272,14 +273,11 @@ void em_device_tick(em_device_t *d) {
 
 void em_device_set_connected(em_device_t *d, bool connected) {
     d->was_connected |= connected;
-    if (connected) {
-        d->certificate_refused = false;
-    }
     em_uplink_set_connected(&d->uplink, connected);
 }
 
-void em_device_set_certificate_refused(em_device_t *d, bool refused) {
-    d->certificate_refused = refused;
+void em_device_certificate_refused(em_device_t *d) {
+    d->certificate_refused = true;
 }
 
 void em_device_set_updating(em_device_t *d, bool updating) {

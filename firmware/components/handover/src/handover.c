@@ -34,7 +34,7 @@ void em_handover_report(em_handover_t *h, const em_audio_status_t *status) {
     atomic_store(&h->inference_p99_ms, status->inference_p99_ms);
     atomic_store(&h->stack_min_bytes, status->stack_min_bytes);
     atomic_store(&h->heard, status->heard);
-    atomic_fetch_add(&h->n_chunks, 1);
+    atomic_fetch_add(&h->n_reports, 1);
 }
 
 em_audio_status_t em_handover_status(const em_handover_t *h) {
@@ -57,4 +57,22 @@ void em_handover_set_threshold(em_handover_t *h, uint8_t label, uint16_t milli) 
         atomic_store(&h->threshold_milli[label], milli);
         atomic_fetch_add(&h->thresholds_version, 1);
     }
+}
+
+bool em_handover_self_test_wanted(const em_handover_t *h) {
+    return atomic_load(&h->self_tests_asked) != atomic_load(&h->self_tests_done);
+}
+
+void em_handover_self_test_finish(em_handover_t *h, bool passed) {
+    atomic_store(&h->self_test_passed, passed);
+    atomic_store(&h->self_tests_done, atomic_load(&h->self_tests_asked));
+}
+
+void em_handover_ask_self_test(em_handover_t *h) {
+    atomic_fetch_add(&h->self_tests_asked, 1);
+}
+
+bool em_handover_self_test_done(const em_handover_t *h, bool *passed) {
+    *passed = atomic_load(&h->self_test_passed);
+    return !em_handover_self_test_wanted(h);
 }

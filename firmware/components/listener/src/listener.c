@@ -69,6 +69,10 @@ static void record_inference(em_listener_t *l, uint64_t elapsed_us) {
 
 em_status_t em_listener_process(em_listener_t *l, const int16_t *pcm, size_t n_samples) {
     apply_thresholds(l);
+    if (em_handover_self_test_wanted(l->handover)) {
+        /* Between two chunks: the arena is free, the window of rows is not touched. */
+        em_handover_self_test_finish(l->handover, em_pipeline_self_test(l->pipeline) == EM_OK);
+    }
     const uint64_t start_us = l->now_us ? l->now_us(l->context) : 0;
     const uint32_t inferences = em_pipeline_inferences(l->pipeline);
     const em_status_t status = em_pipeline_process(l->pipeline, pcm, n_samples);

@@ -61,7 +61,8 @@ void em_device_init(em_device_t *device, const em_device_config_t *config);
 void em_device_tick(em_device_t *device);
 
 void em_device_set_connected(em_device_t *device, bool connected);
-void em_device_set_certificate_refused(em_device_t *device, bool refused);
+/* The TLS handshake failed over a certificate, ours or the broker's: expired, or not trusted. */
+void em_device_certificate_refused(em_device_t *device);
 void em_device_set_updating(em_device_t *device, bool updating);
 void em_device_set_self_test(em_device_t *device, bool passed);
 void em_device_receive(em_device_t *device, const char *topic, const char *payload,

@@ -40,7 +40,9 @@ typedef struct {
     _Atomic uint32_t mic_flags, overruns, inference_p99_ms, stack_min_bytes;
     _Atomic uint16_t threshold_milli[EM_HANDOVER_LABELS]; /* 0: as in the bundle */
     _Atomic uint32_t thresholds_version;
-    _Atomic uint32_t n_chunks; /* progress of the audio side, for the watchdog */
+    _Atomic uint32_t n_reports; /* progress of the audio side */
+    _Atomic uint32_t self_tests_asked, self_tests_done;
+    _Atomic bool self_test_passed;
 } em_handover_t;
 
 void em_handover_init(em_handover_t *h);
@@ -48,11 +50,17 @@ void em_handover_init(em_handover_t *h);
 /* Audio side. False: full; the detection is counted as lost. */
 bool em_handover_put(em_handover_t *h, const em_detection_t *detection);
 void em_handover_report(em_handover_t *h, const em_audio_status_t *status);
+/* True if a self-test is wanted; answer with finish. */
+bool em_handover_self_test_wanted(const em_handover_t *h);
+void em_handover_self_test_finish(em_handover_t *h, bool passed);
 
 /* Other side. */
 bool em_handover_take(em_handover_t *h, em_detection_t *detection);
 em_audio_status_t em_handover_status(const em_handover_t *h);
 uint32_t em_handover_lost(const em_handover_t *h);
 void em_handover_set_threshold(em_handover_t *h, uint8_t label, uint16_t milli);
+/* Asks for a self-test; poll until it is done. */
+void em_handover_ask_self_test(em_handover_t *h);
+bool em_handover_self_test_done(const em_handover_t *h, bool *passed);
 
 #endif
