@@ -96,11 +96,41 @@ def notify_test(person: str = "", config: ConfigPath = DEFAULT_CONFIG) -> None:
     raise typer.Exit(admin.notify_test(config, person))
 
 
-devices = typer.Typer(no_args_is_help=True, help="The registry of devices.")
-app.add_typer(devices, name="devices")
+@app.command()
+def simulate(  # noqa: PLR0917 - typer turns arguments into options
+    devices: Annotated[int, typer.Option(min=1, help="How many devices.")] = 10,
+    host: str = "127.0.0.1",
+    port: int = 1883,
+    seconds: Annotated[float, typer.Option(help="How long they hear sounds.")] = 60,
+    events_per_s: Annotated[float, typer.Option(help="Sounds per device and second.")] = 0.02,
+    reboots_per_s: Annotated[float, typer.Option(help="Power cuts per device and second.")] = 0,
+    gap_rate: Annotated[float, typer.Option(help="Share of numbers without an event.")] = 0,
+    clock_errors: Annotated[  # noqa: FBT002 - typer's way
+        bool, typer.Option("--clock-errors", help="Unset and wrong device clocks.")
+    ] = False,
+) -> None:
+    """Run simulated devices sim0000, sim0001, ... against a broker."""
+    from earmark_gateway.simulate.command import run_simulation
+    from earmark_gateway.simulate.fleet import FleetOptions
+
+    options = FleetOptions(
+        host=host,
+        port=port,
+        n_devices=devices,
+        duration_s=seconds,
+        events_per_s=events_per_s,
+        reboots_per_s=reboots_per_s,
+        gap_rate=gap_rate,
+        clock_errors=clock_errors,
+    )
+    raise typer.Exit(run_simulation(options))
 
 
-@devices.command("list")
+devices_app = typer.Typer(no_args_is_help=True, help="The registry of devices.")
+app.add_typer(devices_app, name="devices")
+
+
+@devices_app.command("list")
 def devices_list(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Show every device with its state."""
     from earmark_gateway import admin
@@ -108,7 +138,7 @@ def devices_list(config: ConfigPath = DEFAULT_CONFIG) -> None:
     admin.list_devices(config)
 
 
-@devices.command("approve")
+@devices_app.command("approve")
 def devices_approve(
     device_id: str,
     config: ConfigPath = DEFAULT_CONFIG,
@@ -122,7 +152,7 @@ def devices_approve(
     admin.approve(config, device_id, name, room, resident)
 
 
-@devices.command("revoke")
+@devices_app.command("revoke")
 def devices_revoke(device_id: str, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Stop listening to a device."""
     from earmark_gateway import admin

@@ -182,6 +182,7 @@ class Gateway:
 
     def start(self) -> None:
         """Start every part; returns when they run (not when the broker has answered)."""
+        self.store.take_over()
         self._secret = links.secret_of(self.store)
         with self.store.write() as tx:
             self._register_configured(tx)

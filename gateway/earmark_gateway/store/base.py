@@ -300,6 +300,14 @@ class Store(Protocol):
         """Open a consistent view; writing through it is an error."""
         ...
 
+    def take_over(self) -> None:
+        """Begin to work on this database; a gateway calls it once.
+
+        With SQLite there is only one: leases of a killed predecessor end now, and a second gateway
+        on the same file is refused. With PostgreSQL leases end by their time.
+        """
+        ...
+
     def claim_outbox(
         self, owner: str, *, now_ms: int, lease_ms: int, limit: int
     ) -> Sequence[model.OutboxRow]:

@@ -127,6 +127,9 @@ class PostgresStore:
         with self._transaction(snapshot=True) as run:
             yield LockingSqlTransaction(run)
 
+    def take_over(self) -> None:
+        """Do nothing: other replicas may be delivering."""
+
     def claim_outbox(
         self, owner: str, *, now_ms: int, lease_ms: int, limit: int
     ) -> list[model.OutboxRow]:

@@ -71,6 +71,10 @@ class OutboxSql(SqlBase):
             )
         return finished == 1
 
+    def end_leases(self) -> int:
+        """Make every leased row due now."""
+        return self._change("UPDATE outbox SET lease_until_ms = 0 WHERE state = 'leased'")
+
     def next_due(self) -> int | None:
         """When the next delivery or lease is due."""
         row = self._one(

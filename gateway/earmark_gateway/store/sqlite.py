@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from earmark_gateway.errors import GatewayError, StoreUnavailableError
 from earmark_gateway.store.sql import migrations, statements
@@ -37,6 +38,7 @@ class SqliteStore:
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
         self._all_lock = threading.Lock()
+        self._lock_file: IO[str] | None = None
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             self._writer = self._connect()
@@ -125,6 +127,19 @@ class SqliteStore:
                 f"database {self._path}: {exc}", "check the disk and its permissions"
             ) from exc
 
+    def take_over(self) -> None:
+        """Make sure that no other gateway works on this file; end its predecessor's leases."""
+        self._lock_file = Path(f"{self._path}.lock").open("w")  # noqa: SIM115 - held until close
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            raise GatewayError(
+                f"another gateway works on {self._path}",
+                "stop it first, or use PostgreSQL for several replicas",
+            ) from exc
+        with self.write() as tx:
+            tx.end_leases()
+
     def claim_outbox(
         self, owner: str, *, now_ms: int, lease_ms: int, limit: int
     ) -> list[model.OutboxRow]:
@@ -165,3 +180,5 @@ class SqliteStore:
             for connection in self._all:
                 connection.close()
             self._all.clear()
+        if self._lock_file is not None:
+            self._lock_file.close()

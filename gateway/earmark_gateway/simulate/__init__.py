@@ -1,0 +1,1 @@
+"""Devices that behave as the firmware does, in any number."""
