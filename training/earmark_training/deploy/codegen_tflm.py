@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from earmark_dsp.errors import EarmarkError
 
 from earmark_training.deploy.codegen_model import tensor_lines
 from earmark_training.deploy.tflite import Op
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from earmark_training.deploy.tflite import Model
 
 # MicroMutableOpResolver's method for each operator.
-_METHODS = {
+_METHODS: dict[int, str] = {
     Op.ADD: "AddAdd", Op.AVERAGE_POOL_2D: "AddAveragePool2D",
     Op.CONCATENATION: "AddConcatenation", Op.CONV_2D: "AddConv2D",
     Op.DEPTHWISE_CONV_2D: "AddDepthwiseConv2D", Op.DEQUANTIZE: "AddDequantize",
@@ -24,6 +25,14 @@ _METHODS = {
     Op.RESHAPE: "AddReshape", Op.SOFTMAX: "AddSoftmax", Op.SPLIT: "AddSplit",
     Op.SQUEEZE: "AddSqueeze", Op.STRIDED_SLICE: "AddStridedSlice", Op.SUB: "AddSub",
     Op.TRANSPOSE: "AddTranspose",
+    # Operators that only this engine has, by their number in schema.fbs.
+    8: "AddFloor", 23: "AddResizeBilinear", 28: "AddTanh", 36: "AddGather",
+    37: "AddBatchToSpaceNd", 38: "AddSpaceToBatchNd", 42: "AddDiv", 47: "AddExp", 53: "AddCast",
+    54: "AddPrelu", 55: "AddMaximum", 56: "AddArgMax", 57: "AddMinimum", 65: "AddSlice",
+    67: "AddTransposeConv", 74: "AddSum", 75: "AddSqrt", 76: "AddRsqrt", 77: "AddShape",
+    82: "AddReduceMax", 83: "AddPack", 88: "AddUnpack", 97: "AddResizeNearestNeighbor",
+    99: "AddSquaredDifference", 100: "AddMirrorPad", 102: "AddSplitV", 111: "AddElu",
+    117: "AddHardSwish", 126: "AddBatchMatMul",
 }  # fmt: skip
 
 
@@ -38,7 +47,13 @@ def tflm_source(model: Model, name: str, sha256: str, arena_bytes: int) -> str:
         Smallest arena with which TFLM loads the model on this host. Pointers are twice as wide
         here as on the device, so it is an upper bound there.
     """
-    codes = sorted({Op(op.code) for op in model.operators})
+    codes = sorted({op.code for op in model.operators})
+    foreign = [op for op in model.operators if op.code not in _METHODS or op.custom_name]
+    if foreign:
+        names = ", ".join(map(str, foreign[:5]))
+        raise EarmarkError(
+            f"the TFLM engine has no resolver entry for {names}", "replace these operators"
+        )
     calls = " ||\n        ".join(f"resolver->{_METHODS[code]}() != kTfLiteOk" for code in codes)
     words = np.frombuffer(model.data, np.uint8)
     hex_words = _HEX[words].tolist()

@@ -22,7 +22,7 @@ from earmark_training.deploy.arena_picture import arena_svg
 from earmark_training.deploy.codegen import LayerWriter, Tables, weights_source
 from earmark_training.deploy.codegen_model import model_header, model_source
 from earmark_training.deploy.codegen_tflm import tflm_source
-from earmark_training.deploy.lower import lower_model
+from earmark_training.deploy.lower import check_borders, lower_model
 from earmark_training.deploy.plan import make_plan
 from earmark_training.deploy.program import Program, bind, fold_padding
 from earmark_training.deploy.tflite import parse_model, read_model
@@ -98,24 +98,40 @@ def compile_model(
     EarmarkError
         If the file is damaged, an operator is unknown, or the memory limit cannot be met.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise EarmarkError(f"'{name}' is no C name in lower case", "use letters, digits and _")
+    _check_name(name)
     model = load(source)
     program = plan_model(model, ram_limit=ram_limit)
     tables = Tables()
     files = generate(program, tables, name)
-    if golden:
-        files |= golden_vectors.source(model, name)
-    else:
-        files |= golden_vectors.empty_source(model, name)
+    files |= golden_vectors.source(model, name) if golden else golden_vectors.no_vectors(name)
     if tflm:
-        from earmark_training.tflm import minimal_arena_bytes
-
-        arena = minimal_arena_bytes(model)
-        files[f"{name}_tflm.cc"] = tflm_source(model, name, sha256(model), arena)
+        files |= _tflm_files(model, name)
     directory = Path(out_dir)
     _write(directory, files)
     return Compiled(program, tables, directory)
+
+
+def compile_for_tflm(source: bytes | Path | str, out_dir: Path | str, name: str = "model") -> None:
+    """Write only what the TFLM engine needs: for models with operators the compiler lacks."""
+    model = load(source)
+    check_borders(model)
+    _check_name(name)
+    files = {f"{name}.h": model_header(name)}
+    files |= _tflm_files(model, name)
+    files |= golden_vectors.source(model, name)
+    _write(Path(out_dir), files)
+
+
+def _tflm_files(model: Model, name: str) -> dict[str, str]:
+    from earmark_training.tflm import minimal_arena_bytes
+
+    arena_bytes = minimal_arena_bytes(model)
+    return {f"{name}_tflm.cc": tflm_source(model, name, sha256(model), arena_bytes)}
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise EarmarkError(f"'{name}' is no C name in lower case", "use letters, digits and _")
 
 
 def sha256(model: Model) -> str:
@@ -170,4 +186,4 @@ def _write(directory: Path, files: Mapping[str, str]) -> None:
 
 
 def _is_ours(directory: Path) -> bool:
-    return any(directory.glob("*_weights.c"))
+    return any(directory.glob("*_golden.c"))

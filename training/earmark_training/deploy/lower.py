@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 from earmark_dsp.errors import EarmarkError
 
 from earmark_training.deploy.quantmath import activation_range, quantize_multiplier
-from earmark_training.deploy.tflite import Model, Op, Operator, Tensor, TensorType
+from earmark_training.deploy.tflite import (
+    MAX_RANK,
+    Model,
+    Op,
+    Operator,
+    Tensor,
+    TensorType,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,6 +180,23 @@ def _live_operators(model: Model) -> list[Operator]:
     return live[::-1]
 
 
+def check_borders(model: Model) -> None:
+    """Refuse inputs and outputs of types that em_tensor_t cannot describe."""
+    for index in (*model.inputs, *model.outputs):
+        tensor = model.tensors[index]
+        q = tensor.quantisation
+        described = q is not None and q.scale.size == 1 and -128 <= int(q.zero_point[0]) <= 127
+        if len(tensor.shape) > MAX_RANK or (tensor.shape and max(tensor.shape) > MAX_DIM):
+            raise EarmarkError(f"{tensor} has a dimension above {MAX_DIM}", "reshape it")
+        if tensor.dtype is not TensorType.FLOAT32 and not (
+            tensor.dtype is TensorType.INT8 and described
+        ):
+            raise EarmarkError(
+                f"{tensor} is an input or output and neither int8 with one scale nor float32",
+                "convert with inference_input_type and inference_output_type int8",
+            )
+
+
 def lower_model(model: Model) -> list[Layer]:
     """Lower every operator that contributes to an output.
 
@@ -182,6 +206,7 @@ def lower_model(model: Model) -> list[Layer]:
         For the first operator outside the supported list, or one whose parameters TFLM would
         refuse as well.
     """
+    check_borders(model)
     registry = _registry()
     live = _live_operators(model)
     unknown = [op for op in live if op.code not in registry or op.custom_name]
