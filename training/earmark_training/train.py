@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,11 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from earmark_datasets.audio import read_pcm_cached
+from earmark_datasets import synth
+from earmark_datasets.audio import read_pcm_cached, to_int16
+from earmark_dsp.native import extract
 
-from earmark_training import augment, networks
+from earmark_training import augment, networks, windows
 from earmark_training.windows import (
     BACKGROUND,
     CO_ALARM,
@@ -127,7 +130,12 @@ def _fingerprint(
     digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode())
     digest.update(f"{spec.hash_hex}:{labels}".encode())
     for clip in clips:
-        digest.update(f"{clip.label}:{len(clip.samples)}:{clip.samples[::97].tobytes()!r}".encode())
+        digest.update(f"{clip.label}:{len(clip.samples)}".encode())
+        digest.update(clip.samples.tobytes())
+    # A checkpoint of other code is another training.
+    for module in (augment, networks, windows, synth):
+        digest.update(inspect.getsource(module).encode())
+    digest.update(extract(spec, to_int16(clips[0].samples)).tobytes() if clips else b"")
     return digest.hexdigest()[:16]
 
 
@@ -208,9 +216,9 @@ def train(
         ahead = pool.submit(draw, first) if first < recipe.epochs else None
         for epoch in range(first, recipe.epochs):
             assert ahead is not None  # noqa: S101 - for the type checker
-            windows, targets = ahead.result()
+            rows, targets = ahead.result()
             ahead = pool.submit(draw, epoch + 1) if epoch + 1 < recipe.epochs else None
-            real = (windows.astype(np.float32) - spec.output_zero_point) * spec.output_scale
+            real = (rows.astype(np.float32) - spec.output_zero_point) * spec.output_scale
             mask_rng = np.random.default_rng((recipe.seed, epoch, 1))
             total = 0.0
             n_batches = len(real) // recipe.batch_size
@@ -233,7 +241,6 @@ def _make_step(model: Any, optimizer: Any, label_smoothing: float) -> Any:
 
     loss_of = keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
 
-    @tf.function(jit_compile=False)
     def step(x: Any, y: Any) -> Any:
         with tf.GradientTape() as tape:
             loss = loss_of(y, model(x, training=True))
@@ -241,7 +248,8 @@ def _make_step(model: Any, optimizer: Any, label_smoothing: float) -> Any:
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return loss
 
-    return step
+    # jit_compile is several times slower for depthwise convolutions on a CPU.
+    return tf.function(step, jit_compile=False)
 
 
 def _mask(windows: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,148 @@
+"""Clip-level evaluation: float, int8 under TFLM, and the C that the device runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from earmark_datasets.audio import read_pcm_cached
+from earmark_dsp.errors import EarmarkError
+from earmark_dsp.native import extract
+
+from earmark_training.stream import windows
+from earmark_training.windows import BACKGROUND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from earmark_datasets.manifest import Manifest
+    from earmark_dsp.spec import FrontEndSpec
+
+    from earmark_training.stream import Network
+
+
+@dataclass(frozen=True)
+class ClipWindows:
+    """A test clip as the device sees it.
+
+    Attributes
+    ----------
+    label : int
+    windows : ndarray [shape=(n, context_frames, n_features), dtype=int8]
+        One per inference.
+    """
+
+    label: int
+    windows: np.ndarray
+
+
+@dataclass(frozen=True)
+class ClipScores:
+    """How one arithmetic did.
+
+    Attributes
+    ----------
+    accuracy : float
+        Share of clips whose vote is right, 0..1.
+    confusion : ndarray [shape=(n_labels, n_labels), dtype=int64]
+        Rows are the truth.
+    """
+
+    accuracy: float
+    confusion: np.ndarray
+
+
+def clip_windows(
+    manifest: Manifest, labels: Sequence[str], spec: FrontEndSpec, hop_frames: int
+) -> list[ClipWindows]:
+    """Cut every clip into the windows on which the device runs its network.
+
+    Raises
+    ------
+    EarmarkError
+        If a clip is shorter than one window.
+    """
+    out = []
+    for clip in manifest.clips:
+        pcm = read_pcm_cached(clip.path, sample_rate_hz=spec.sample_rate_hz)
+        view = windows(extract(spec, pcm), spec.context_frames, hop_frames)
+        if not len(view):
+            raise EarmarkError(
+                f"{clip.path} is shorter than one window of {spec.context_frames} frames",
+                "remove it from the test data",
+            )
+        out.append(ClipWindows(labels.index(clip.label), np.ascontiguousarray(view)))
+    return out
+
+
+def vote(scores: np.ndarray, labels: Sequence[str]) -> int:
+    """Return the label with the largest summed score, background aside.
+
+    Parameters
+    ----------
+    scores : ndarray [shape=(n_windows, n_labels)]
+        Non-negative. Windows without the sound score as background, and so carry little weight.
+    labels : sequence of str
+    """
+    total = scores.sum(axis=0, dtype=np.float64)
+    if BACKGROUND in labels:
+        total[labels.index(BACKGROUND)] = -1
+    return int(total.argmax())
+
+
+def score_clips(
+    clips: Sequence[ClipWindows], scores: Sequence[np.ndarray], labels: Sequence[str]
+) -> ClipScores:
+    """Vote each clip and count; `scores` holds one array per clip."""
+    confusion = np.zeros((len(labels), len(labels)), np.int64)
+    for clip, clip_scores in zip(clips, scores, strict=True):
+        confusion[clip.label, vote(clip_scores, labels)] += 1
+    return ClipScores(float(np.trace(confusion) / max(1, confusion.sum())), confusion)
+
+
+def float_scores(model: Any, clips: Sequence[ClipWindows], spec: FrontEndSpec) -> list[np.ndarray]:
+    """Return the Keras model's scores of every clip, from the same integer features."""
+    scores = []
+    for clip in clips:
+        real = (clip.windows.astype(np.float32) - spec.output_zero_point) * spec.output_scale
+        scores.append(np.asarray(model(real, training=False)))
+    return scores
+
+
+def int8_outputs(
+    network: Network,
+    clips: Sequence[ClipWindows],
+    progress: Callable[[int], None] | None = None,
+) -> list[np.ndarray]:
+    """Return raw int8 outputs [shape=(n_windows, n_labels)] of every clip."""
+    outputs = []
+    for number, clip in enumerate(clips, start=1):
+        outputs.append(network.invoke(clip.windows).reshape(len(clip.windows), -1))
+        if progress:
+            progress(number)
+    return outputs
+
+
+def as_scores(outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Turn softmax outputs (scale 1/256, zero point -128) into scores 0..1."""
+    return [(array.astype(np.int16) + 128) / 256 for array in outputs]
+
+
+def require_identical(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> int:
+    """Return the number of windows if every output is the same integer in both.
+
+    Raises
+    ------
+    EarmarkError
+        Naming the first clip and window that differ.
+    """
+    for clip, (left, right) in enumerate(zip(a, b, strict=True)):
+        differing = np.flatnonzero((left != right).any(axis=1))
+        if len(differing):
+            raise EarmarkError(
+                f"TFLM and the C engine differ on test clip {clip}, window {differing[0]}: "
+                f"{left[differing[0]].tolist()} and {right[differing[0]].tolist()}",
+                "this is a defect of the engine; please report it with the model file",
+            )
+    return sum(len(array) for array in a)
