@@ -106,7 +106,7 @@ def _check_mel(spec: FrontEndSpec) -> None:
     _require(
         spec.fmin_hz < spec.fmax_hz,
         f"fmin_hz: {spec.fmin_hz} is not below fmax_hz, {spec.fmax_hz}",
-        f"nearest valid value: {max(0.0, spec.fmax_hz - 2 * bin_hz * spec.n_mels)}",
+        f"nearest valid value: {_highest_fmin_hz(spec)}",
     )
     if empty := empty_bands(spec):
         raise EarmarkError(
@@ -127,14 +127,22 @@ def empty_bands(spec: FrontEndSpec) -> list[int]:
     return [int(k) for k in np.flatnonzero(filter_bank(spec).max(axis=1) == 0.0)]
 
 
-def _largest_n_mels(spec: FrontEndSpec) -> int:
+def _changed(spec: FrontEndSpec, attribute: str, value: float) -> FrontEndSpec:
+    """Return a copy past the freeze: replace() would validate again, without end."""
     trial = copy.copy(spec)
-    for n_mels in range(spec.n_mels - 1, 0, -1):
-        # Past the freeze: replace() would validate again, without end.
-        object.__setattr__(trial, "n_mels", n_mels)
-        if not empty_bands(trial):
-            return n_mels
-    return 1
+    object.__setattr__(trial, attribute, value)
+    return trial
+
+
+def _largest_n_mels(spec: FrontEndSpec) -> int:
+    fewer = range(spec.n_mels - 1, 1, -1)
+    return next((n for n in fewer if not empty_bands(_changed(spec, "n_mels", n))), 1)
+
+
+def _highest_fmin_hz(spec: FrontEndSpec) -> float:
+    bin_hz = spec.sample_rate_hz / spec.fft_length
+    lower = np.arange(spec.fmax_hz - bin_hz, 0.0, -bin_hz).tolist()
+    return next((f for f in lower if not empty_bands(_changed(spec, "fmin_hz", f))), 0.0)
 
 
 def _check_compression(spec: FrontEndSpec) -> None:

@@ -14,20 +14,18 @@
 #define EM_SETTLE(x) ((void)0)
 #endif
 
-/* No iteration of the next loop reads what another one writes. */
-#if defined(__XTENSA__)
-#define EM_INDEPENDENT
-#elif defined(__clang__)
+/* For the Python build (EM_BUILD_HOST), which turns data sets into features: permission to
+ * vectorise the next loop, none of whose iterations reads what another one writes, and where the C
+ * library can choose at load time, a second copy for AVX2. The integers are the same. */
+#if defined(EM_BUILD_HOST) && defined(__clang__)
 #define EM_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
-#elif defined(__GNUC__)
+#elif defined(EM_BUILD_HOST) && defined(__GNUC__)
+/* Unrolling comes first in GCC and would leave nothing to vectorise. */
 #define EM_INDEPENDENT _Pragma("GCC ivdep") _Pragma("GCC unroll 1")
 #else
 #define EM_INDEPENDENT
 #endif
-
-/* The Python build compiles a second copy for processors with AVX2. Same integers, twice as fast.
- */
-#if defined(EM_BUILD_AVX2_CLONES)
+#if defined(EM_BUILD_HOST) && defined(__x86_64__) && defined(__GLIBC__)
 #define EM_HOST_VECTORS __attribute__((target_clones("avx2", "default")))
 #else
 #define EM_HOST_VECTORS
