@@ -37,6 +37,9 @@ static em_status_t publish(void *context, const em_message_t *message) {
     snprintf(rig->last_topic, sizeof rig->last_topic, "%s", message->topic);
     snprintf(rig->last_payload, sizeof rig->last_payload, "%.*s", (int)message->payload_bytes,
              message->payload);
+    if (strstr(message->topic, "/event") != NULL) {
+        memcpy(rig->last_event, rig->last_payload, sizeof rig->last_event);
+    }
     if (rig->on_publish != NULL) {
         rig->on_publish(rig->gateway, message);
     }

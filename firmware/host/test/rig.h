@@ -26,6 +26,7 @@ typedef struct {
     uint64_t charged_bytes;       /* as the budget counts them */
     char last_topic[EM_TOPIC_BYTES];
     char last_payload[EM_PAYLOAD_BYTES];
+    char last_event[EM_PAYLOAD_BYTES];
     void *gateway;
     void (*on_publish)(void *gateway, const em_message_t *message);
     int n_identify, n_self_test, n_reboot, n_update, n_state_changes;

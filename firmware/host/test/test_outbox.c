@@ -246,7 +246,8 @@ static void test_power_cuts_in_a_row(void) {
         }
         boot_n++;
         flash.power_lost = false;
-        flash.cut_after = round % 5 == 0 ? (int64_t)(round % 3) : -1; /* sometimes while mounting, too */
+        flash.cut_after =
+            round % 5 == 0 ? (int64_t)(round % 3) : -1; /* sometimes while mounting, too */
         em_outbox_open(&outbox, &port);
         reboot(boot_n);
         uint32_t critical = 0;

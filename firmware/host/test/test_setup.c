@@ -1,0 +1,251 @@
+/* Provisioning, updates of application and model, LED and button. */
+#include "check.h"
+#include "earmark/boot_check.h"
+#include "earmark/indicator.h"
+#include "earmark/model_store.h"
+#include "earmark/provisioning.h"
+#include "host_flash.h"
+#include "host_kv.h"
+
+static host_kv_t kv;
+static em_identity_t identity;
+
+static em_status_t parse(const char *text) {
+    return em_provisioning_parse(&identity, text, strlen(text));
+}
+
+static void test_provisioning(void) {
+    static const char GOOD[] = "{\"device_id\":\"4f0c9a1b22d3\",\"host\":\"gateway.local\","
+                               "\"port\":8883,\"ca\":\"AAEC\",\"cert\":\"AAE=\",\"key\":\"/+==\"}";
+    const char *const bad[] = {
+        "",
+        "{}",
+        "{\"device_id\":\"4f0c\",\"host\":\"h\",\"port\":8883,\"ca\":\"AAEC\",\"cert\":\"AAE=\"}",
+        "{\"device_id\":\"GATEWAY\",\"host\":\"h\",\"port\":1,\"ca\":\"AAEC\",\"cert\":\"AAEC\","
+        "\"key\":\"AAEC\"}",
+        "{\"device_id\":\"gateway\",\"host\":\"h\",\"port\":1,\"ca\":\"AAEC\",\"cert\":\"AAEC\","
+        "\"key\":\"AAEC\"}",
+        "{\"device_id\":\"-a\",\"host\":\"h\",\"port\":1,\"ca\":\"AAEC\",\"cert\":\"AAEC\","
+        "\"key\":\"AAEC\"}",
+        "{\"device_id\":\"a\",\"host\":\"h\",\"port\":0,\"ca\":\"AAEC\",\"cert\":\"AAEC\","
+        "\"key\":\"AAEC\"}",
+        "{\"device_id\":\"a\",\"host\":\"h\",\"port\":1,\"ca\":\"AA=C\",\"cert\":\"AAEC\","
+        "\"key\":\"AAEC\"}",
+        "{\"device_id\":\"a\",\"host\":\"h\",\"port\":1,\"ca\":\"A===\",\"cert\":\"AAEC\","
+        "\"key\":\"AAEC\"}",
+        "{\"device_id\":\"a\",\"host\":\"h\",\"port\":1,\"ca\":\"AAE\",\"cert\":\"AAEC\","
+        "\"key\":\"AAEC\"}",
+        "{\"device_id\":\"a\",\"host\":\"h\",\"port\":1,\"ca\":\"AA.C\",\"cert\":\"AAEC\","
+        "\"key\":\"AAEC\",\"extra\":1}",
+    };
+    CHECK_EQUAL(parse(GOOD), EM_OK);
+    CHECK_TEXT(identity.device_id, "4f0c9a1b22d3");
+    CHECK_EQUAL(identity.broker_port, 8883);
+    CHECK_EQUAL(identity.ca_bytes, 3);
+    CHECK(memcmp(identity.ca, "\x00\x01\x02", 3) == 0);
+    CHECK_EQUAL(identity.certificate_bytes, 2);
+    CHECK_EQUAL(identity.key_bytes, 1);
+    CHECK_EQUAL(identity.key[0], 0xff);
+    host_kv_open(&kv);
+    const em_kv_t port = host_kv_port(&kv);
+    em_identity_t loaded;
+    CHECK_EQUAL(em_provisioning_load(&port, &loaded), EM_ERR_STATE);
+    CHECK_EQUAL(em_provisioning_save(&port, &identity), EM_OK);
+    CHECK_EQUAL(em_provisioning_load(&port, &loaded), EM_OK);
+    CHECK(memcmp(&loaded, &identity, sizeof loaded) == 0);
+    char unterminated[EM_DEVICE_ID_CHARS + 1];
+    memset(unterminated, 'a', sizeof unterminated);
+    CHECK_EQUAL(port.set(port.context, "device_id", unterminated, sizeof unterminated), EM_OK);
+    CHECK_EQUAL(em_provisioning_load(&port, &loaded), EM_ERR_FORMAT);
+    CHECK_EQUAL(port.set(port.context, "device_id", "short", 5), EM_OK);
+    CHECK_EQUAL(em_provisioning_load(&port, &loaded), EM_ERR_FORMAT);
+    kv.fail_writes = true;
+    CHECK_EQUAL(em_provisioning_save(&port, &identity), EM_ERR_IO);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        CHECK_EQUAL(parse(bad[i]), EM_ERR_FORMAT);
+        CHECK_EQUAL(identity.device_id[0], 0);
+    }
+    static char large[EM_PROVISIONING_BYTES + 1];
+    CHECK_EQUAL(em_provisioning_parse(&identity, large, sizeof large), EM_ERR_FORMAT);
+    memset(large, 'A', sizeof large);
+    memcpy(large, "{\"ca\":\"", 7);
+    memcpy(large + 7 + 2000, "\"}", 2);
+    CHECK_EQUAL(em_provisioning_parse(&identity, large, 7 + 2000 + 2), EM_ERR_FORMAT);
+}
+
+static void test_boot_check(void) {
+    em_boot_check_t check;
+    em_boot_check_init(&check, false); /* an old image never rolls back */
+    CHECK_EQUAL(em_boot_check_poll(&check, EM_BOOT_CHECK_LIMIT_MS), EM_BOOT_DECIDED);
+    CHECK_EQUAL(em_boot_check_fail(&check), EM_BOOT_DECIDED);
+    em_boot_check_init(&check, true);
+    em_boot_check_pass(&check, EM_CHECK_GOLDEN | EM_CHECK_MICROPHONE | EM_CHECK_STORAGE);
+    CHECK_EQUAL(em_boot_check_poll(&check, EM_BOOT_CHECK_LIMIT_MS - 1), EM_BOOT_WAITING);
+    em_boot_check_pass(&check, EM_CHECK_BROKER);
+    CHECK_EQUAL(em_boot_check_poll(&check, EM_BOOT_CHECK_LIMIT_MS - 1), EM_BOOT_CONFIRM);
+    CHECK_EQUAL(em_boot_check_poll(&check, EM_BOOT_CHECK_LIMIT_MS), EM_BOOT_DECIDED);
+    for (uint32_t missing = 1; missing <= EM_CHECK_BROKER; missing *= 2) {
+        em_boot_check_init(&check, true);
+        em_boot_check_pass(&check, EM_CHECK_ALL & ~missing);
+        CHECK_EQUAL(em_boot_check_poll(&check, EM_BOOT_CHECK_LIMIT_MS), EM_BOOT_ROLL_BACK);
+        CHECK_EQUAL(em_boot_check_poll(&check, EM_BOOT_CHECK_LIMIT_MS), EM_BOOT_DECIDED);
+    }
+}
+
+static void test_indicator(void) {
+    CHECK(!em_led_is_on(EM_LED_ONLINE, 12345));
+    CHECK(em_led_is_on(EM_LED_FAULT, 12345));
+    for (int pattern = EM_LED_UNPROVISIONED; pattern <= EM_LED_IDENTIFY; pattern++) {
+        uint32_t on = 0;
+        for (uint64_t ms = 0; ms < 10000; ms += 10) {
+            on += em_led_is_on((em_led_pattern_t)pattern, ms);
+        }
+        CHECK((on > 0 && on < 1000) || pattern == EM_LED_ONLINE || pattern == EM_LED_FAULT);
+    }
+    em_button_t button = {0};
+    uint64_t now = 0;
+    int n_short = 0, n_reset = 0;
+    const struct {
+        bool pressed;
+        uint64_t ms;
+    } script[] = {{true, 10}, {false, 500}, {true, 200}, {false, 500}, {true, 12000}, {false, 500}};
+    for (size_t i = 0; i < sizeof script / sizeof script[0]; i++) {
+        for (const uint64_t end = now + script[i].ms; now < end; now += 10) {
+            const em_button_event_t event = em_button_sample(&button, script[i].pressed, now);
+            n_short += event == EM_BUTTON_SHORT;
+            n_reset += event == EM_BUTTON_FACTORY_RESET;
+        }
+    }
+    CHECK_EQUAL(n_short, 1); /* the 10 ms bounce and the long press are none */
+    CHECK_EQUAL(n_reset, 1);
+}
+
+/* A stand-in for SHA-256 and ECDSA: the signature repeats a sum that the image must have. */
+static uint32_t sum;
+static void sum_begin(void *context) {
+    (void)context;
+    sum = 2166136261u;
+}
+static void sum_update(void *context, const void *data, size_t n) {
+    (void)context;
+    for (size_t i = 0; i < n; i++) {
+        sum = (sum ^ ((const uint8_t *)data)[i]) * 16777619u;
+    }
+}
+static void sum_end(void *context, uint8_t digest[32]) {
+    (void)context;
+    memset(digest, 0, 32);
+    memcpy(digest, &sum, sizeof sum);
+}
+static bool sum_verify(void *context, const uint8_t digest[32], const uint8_t signature[64]) {
+    (void)context;
+    return memcmp(digest, signature, 4) == 0;
+}
+static const em_crypto_t SUM = {.sha256_begin = sum_begin,
+                                .sha256_update = sum_update,
+                                .sha256_end = sum_end,
+                                .verify = sum_verify};
+
+enum { IMAGE_BYTES = EM_BUNDLE_HEADER_BYTES + 5001 };
+static uint8_t image[IMAGE_BYTES];
+static host_flash_t flash;
+static em_flash_t flash_port;
+static em_model_store_t store;
+
+static void make_image(const char *hash, uint32_t labels, const char *version) {
+    const uint32_t payload = IMAGE_BYTES - EM_BUNDLE_HEADER_BYTES;
+    memset(image, 0, sizeof image);
+    memcpy(image, "EMB1", 4);
+    memcpy(image + 4, &payload, 4);
+    memcpy(image + 12, hash, 16);
+    memcpy(image + 28, version, strlen(version));
+    memcpy(image + 56, &labels, 4);
+    for (uint32_t i = 0; i < payload; i++) {
+        image[EM_BUNDLE_HEADER_BYTES + i] = (uint8_t)(i * 7 + (uint8_t)version[0]);
+    }
+    sum_begin(NULL);
+    sum_update(NULL, image, 64);
+    sum_update(NULL, image + EM_BUNDLE_HEADER_BYTES, payload);
+    memcpy(image + 64, &sum, 4);
+}
+
+static em_status_t install(void) {
+    CHECK_EQUAL(em_model_store_begin(&store), EM_OK);
+    for (uint32_t at = 0; at < IMAGE_BYTES; at += 1000) {
+        const uint32_t left = IMAGE_BYTES - at;
+        CHECK_EQUAL(em_model_store_write(&store, image + at, left < 1000 ? left : 1000), EM_OK);
+    }
+    return em_model_store_finish(&store);
+}
+
+static void boot_store(void) {
+    static const em_model_needs_t NEEDS = {.front_end_hash = "0123456789abcdef",
+                                           .labels_crc32 = 42};
+    const em_kv_t port = host_kv_port(&kv);
+    em_model_store_init(&store, &flash_port, &port, &SUM, &NEEDS);
+}
+
+static void test_model_store(void) {
+    em_bundle_image_t selected;
+    CHECK(host_flash_open(&flash, 8) == EM_OK);
+    flash_port = host_flash_port(&flash);
+    host_kv_open(&kv);
+    boot_store();
+    CHECK_EQUAL(em_model_store_select(&store, &selected), EM_ERR_STATE);
+    CHECK_EQUAL(em_model_store_confirm(&store), EM_ERR_STATE);
+    CHECK_EQUAL(em_model_store_finish(&store), EM_ERR_STATE);
+    CHECK_EQUAL(em_model_store_write(&store, "x", 1), EM_ERR_STATE);
+    make_image("0123456789abcdef", 42, "a-1");
+    CHECK_EQUAL(install(), EM_OK);
+    CHECK_EQUAL(em_model_store_begin(&store), EM_ERR_STATE); /* decide on the trial first */
+    CHECK_EQUAL(em_model_store_select(&store, &selected), EM_OK);
+    CHECK_TEXT(selected.version, "a-1");
+    CHECK_EQUAL(em_model_store_confirm(&store), EM_OK);
+
+    make_image("0123456789abcdef", 42, "b-2"); /* crashes on its trial */
+    CHECK_EQUAL(install(), EM_OK);
+    boot_store();
+    CHECK_EQUAL(em_model_store_select(&store, &selected), EM_OK);
+    CHECK_TEXT(selected.version, "b-2");
+    boot_store();
+    CHECK_EQUAL(em_model_store_select(&store, &selected), EM_OK);
+    CHECK_TEXT(selected.version, "a-1");
+
+    make_image("0123456789abcdef", 42, "c-3"); /* fails its golden vector */
+    CHECK_EQUAL(install(), EM_OK);
+    CHECK_EQUAL(em_model_store_select(&store, &selected), EM_OK);
+    CHECK_EQUAL(em_model_store_reject(&store), EM_OK);
+    CHECK_EQUAL(em_model_store_select(&store, &selected), EM_OK);
+    CHECK_TEXT(selected.version, "a-1");
+
+    make_image("0123456789abcdef", 43, "d-4"); /* other labels */
+    CHECK_EQUAL(install(), EM_ERR_MISMATCH);
+    make_image("ffffffffffffffff", 42, "e-5"); /* other front end */
+    CHECK_EQUAL(install(), EM_ERR_MISMATCH);
+    for (uint32_t at = 0; at < IMAGE_BYTES; at += 97) { /* any damaged byte */
+        if (at >= 68 && at < 128) {
+            continue; /* the stand-in signature is 4 bytes long */
+        }
+        make_image("0123456789abcdef", 42, "f-6");
+        image[at] ^= 0x10;
+        CHECK(install() != EM_OK);
+        CHECK_EQUAL(em_model_store_select(&store, &selected), EM_OK);
+        CHECK_TEXT(selected.version, "a-1");
+    }
+    static uint8_t large[5 * HOST_FLASH_SECTOR_BYTES];
+    CHECK_EQUAL(em_model_store_begin(&store), EM_OK);
+    CHECK_EQUAL(em_model_store_write(&store, large, sizeof large), EM_ERR_FULL);
+    CHECK_EQUAL(em_model_store_begin(&store), EM_OK);
+    flash.fail_writes = true;
+    CHECK_EQUAL(em_model_store_write(&store, large, 17), EM_ERR_IO);
+    CHECK_EQUAL(flash.n_rule_violations, 0);
+    host_flash_close(&flash);
+}
+
+int main(void) {
+    test_provisioning();
+    test_boot_check();
+    test_indicator();
+    test_model_store();
+    return 0;
+}
