@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from earmark_dsp.errors import EarmarkError
 
+from earmark_training.quiet import quiet
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -58,7 +60,8 @@ def quantize(model: Any, windows: np.ndarray, spec: FrontEndSpec) -> bytes:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
-    tflite = bytes(converter.convert())
+    with quiet():
+        tflite = bytes(converter.convert())
     check_input_quantisation(tflite, spec)
     return tflite
 

@@ -13,7 +13,6 @@ from earmark_dsp.errors import EarmarkError
 
 from earmark_training.demo.broker import embedded_broker
 from earmark_training.demo.processes import child_process, wait_until_ready
-from earmark_training.demo.score import Told
 from earmark_training.deploy.simulate import run_simulator
 from earmark_training.deploy.simulate_mqtt import MqttBridge
 
@@ -35,6 +34,15 @@ class Ports:
 
     mqtt: int
     web: int
+
+
+@dataclass(frozen=True)
+class Notification:
+    """What reached the caregiver: onset in seconds of the scene, confidence 0..1."""
+
+    label: str
+    onset_s: float
+    confidence: float
 
 
 def gateway_config(*, ports: Ports, directory: Path, event_labels: Sequence[str], web: bool) -> str:
@@ -107,7 +115,7 @@ def gateway_running(config: str, *, ports: Ports, directory: Path) -> Iterator[N
 
 def hear(
     executable: Path, *, wav: Path, audio_s: float, ports: Ports, directory: Path
-) -> tuple[list[Told], SimulationResult]:
+) -> tuple[list[Notification], SimulationResult]:
     """Let the simulated device hear a scene; return what reached the caregiver.
 
     Raises
@@ -131,7 +139,7 @@ def hear(
         )
     lines = _settled_lines(directory / "notifications.jsonl")
     told = [
-        Told(line["label"], (line["occurred_ms"] - start_unix_ms) / 1000, line["conf"])
+        Notification(line["label"], (line["occurred_ms"] - start_unix_ms) / 1000, line["conf"])
         for line in lines
         if line["kind"] == "alert"
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -30,10 +29,10 @@ def demo(
 
     Interrupt it at any time: the next run goes on where the training stopped.
     """
-    # Both are read when TensorFlow is imported; its start-up remarks are not for this page.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    from earmark_training.quiet import import_tensorflow
+
     warnings.filterwarnings("ignore", module="tensorflow|keras")
+    import_tensorflow()
     from earmark_training.demo.broker import free_port, require_free_port
     from earmark_training.demo.chain import Ports
     from earmark_training.demo.processes import raise_on_sigterm

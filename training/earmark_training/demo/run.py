@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from earmark_datasets.audio import write_wav
-from earmark_datasets.manifest import Manifest
 from earmark_dsp.errors import EarmarkError
 from earmark_dsp.native import extract
 from earmark_dsp.spec import load_spec
@@ -17,14 +17,15 @@ from earmark_dsp.spec import load_spec
 from earmark_training import evaluate
 from earmark_training.demo import chain, figures
 from earmark_training.demo.data import DemoData, get_data
-from earmark_training.demo.evening import Evening, make_evening
+from earmark_training.demo.evening import make_evening
 from earmark_training.demo.report import write_report
-from earmark_training.demo.score import Score, score_scene
+from earmark_training.demo.score import Score, Told, score_scene
 from earmark_training.deploy.bundle import Bundle, write_bundle
 from earmark_training.deploy.bundle_schema import DataSource
 from earmark_training.deploy.simulate import build_simulator
-from earmark_training.detector import default_params
+from earmark_training.detector import Cadence, DetectorParams, Phase, default_params
 from earmark_training.quantize import quantize
+from earmark_training.stream import run_bundle
 from earmark_training.tflm import TflmModel
 from earmark_training.train import Recipe, TrainResult, load_clips, train
 from earmark_training.windows import SMOKE_ALARM, make_epoch
@@ -32,6 +33,7 @@ from earmark_training.windows import SMOKE_ALARM, make_epoch
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from earmark_datasets.manifest import Manifest
     from earmark_dsp.spec import FrontEndSpec
 
     from earmark_training.demo.ui import Ui
@@ -126,14 +128,31 @@ def run_demo(options: Options, ui: Ui) -> dict[str, Any]:
                 ports=options.ports,
                 directory=out / "gateway",
             )
-        score = score_scene(evening.events, told)
-        summary = _summary(data, train_clips, test_clips, tflite, bundle, accuracies, score) | {
+        score = score_scene(evening.events, _with_decision_time(told, bundle, evening.pcm))
+        summary = _summary(bundle, accuracies, score) | {
+            "dataset": data.name,
+            "real_recordings": data.real_recordings,
+            "test_fold": TEST_FOLD,
+            "n_train_clips": len(train_clips.clips),
+            "n_test_clips": len(test_clips.clips),
             "audio_s": audio_s,
             "events_reported": simulation.events,
-            "bytes_of_audio_sent": 0,
             "wall_s": round(time.monotonic() - started_s, 1),
         }
-        _write_results(out, summary, score, evening, spec, accuracies, result.labels)
+        write_summary(out / "summary.json", summary)
+        timeline = figures.timeline(
+            extract(spec, evening.pcm),
+            hop_s=spec.hop_length / spec.sample_rate_hz,
+            score=score,
+            not_events=evening.not_events,
+        )
+        write_report(
+            out / "report.html",
+            summary=summary,
+            score=score,
+            timeline=timeline,
+            confusion=_confusion_figure(accuracies.c, result.labels),
+        )
         ui.result(summary, score, out)
         _require(summary, score)
         if options.serve:
@@ -167,7 +186,7 @@ def _write_bundle(
         tflite_model=tflite,
         spec=spec,
         class_names=result.labels,
-        detector_params=default_params(result.labels, spec=spec, hop_frames=HOP_FRAMES),
+        detector_params=demo_detector(result.labels, spec),
         data_licences=[
             DataSource(name=data.name, licence=licence, n_clips=n)
             for licence, n in sorted(licences.items())
@@ -196,26 +215,13 @@ def _evaluate(result: TrainResult, bundle: Bundle, test_clips: Manifest, step: A
     )
 
 
-def _summary(
-    data: DemoData,
-    train_clips: Manifest,
-    test_clips: Manifest,
-    tflite: bytes,
-    bundle: Bundle,
-    accuracies: Accuracies,
-    score: Score,
-) -> dict[str, Any]:
+def _summary(bundle: Bundle, accuracies: Accuracies, score: Score) -> dict[str, Any]:
     return {
-        "dataset": data.name,
-        "real_recordings": data.real_recordings,
-        "test_fold": TEST_FOLD,
-        "n_train_clips": len(train_clips.clips),
-        "n_test_clips": len(test_clips.clips),
         "accuracy_float": accuracies.float32,
         "accuracy_int8_tflm": accuracies.int8_tflm,
         "accuracy_c": accuracies.c.accuracy,
         "n_identical_windows": accuracies.n_windows,
-        "model_bytes": len(tflite),
+        "model_bytes": len(bundle.tflite),
         "model_version": bundle.info.model_version,
         "frontend_hash": bundle.spec.hash_hex,
         "tflm_arena_bytes": accuracies.arena_bytes,
@@ -228,34 +234,59 @@ def _summary(
     }
 
 
-def _write_results(
-    out: Path,
-    summary: dict[str, Any],
-    score: Score,
-    evening: Evening,
-    spec: FrontEndSpec,
-    accuracies: Accuracies,
-    labels: tuple[str, ...],
-) -> None:
-    temporary = out / "summary.json.part"
+def _with_decision_time(
+    told: list[chain.Notification], bundle: Bundle, pcm: np.ndarray
+) -> list[Told]:
+    """Add when the device decided: messages carry the onset, which is earlier.
+
+    The streaming evaluation runs the same C code over the same audio, so each notification must
+    have its event there: the demonstration fails if device and evaluation disagree.
+    """
+    decided = {
+        (event.label, round(event.onset_s, 2)): event.at_s
+        for event in run_bundle(bundle, pcm)
+        if event.phase in {Phase.START, Phase.ONCE}
+    }
+    timed = []
+    for notification in told:
+        at_s = decided.get((notification.label, round(notification.onset_s, 2)))
+        if at_s is None:
+            raise EarmarkError(
+                f"the device reported {notification.label} at {notification.onset_s:.2f} s, the "
+                "streaming evaluation of the same audio did not",
+                "this is a defect; please report it",
+            )
+        timed.append(Told(notification.label, at_s, notification.confidence))
+    return timed
+
+
+def write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Write `summary.json` atomically."""
+    temporary = path.with_suffix(".json.part")
     temporary.write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
-    temporary.replace(out / "summary.json")
+    temporary.replace(path)
+
+
+def _confusion_figure(scores: evaluate.ClipScores, labels: tuple[str, ...]) -> str:
     # Labels without a test clip (the synthesised alarms) would be empty rows.
-    used = np.flatnonzero(accuracies.c.confusion.sum(0) + accuracies.c.confusion.sum(1))
-    write_report(
-        out / "report.html",
-        summary=summary,
-        score=score,
-        timeline=figures.timeline(
-            extract(spec, evening.pcm),
-            hop_s=spec.hop_length / spec.sample_rate_hz,
-            score=score,
-            not_events=evening.not_events,
-        ),
-        confusion=figures.confusion(
-            accuracies.c.confusion[np.ix_(used, used)], [labels[i] for i in used]
-        ),
+    used = np.flatnonzero(scores.confusion.sum(0) + scores.confusion.sum(1))
+    return figures.confusion(scores.confusion[np.ix_(used, used)], [labels[i] for i in used])
+
+
+def demo_detector(labels: tuple[str, ...], spec: FrontEndSpec) -> DetectorParams:
+    """Return the default parameters with thresholds for a network trained on mixtures.
+
+    Mixtures have soft targets, so scores stay well below 1: a label counts from one half on, where
+    it outweighs all others together. `earmark calibrate` finds better ones from streams.
+    """
+    params = default_params(labels, spec=spec, hop_frames=HOP_FRAMES)
+    adapted = tuple(
+        label
+        if label.cadence is not Cadence.NONE
+        else msgspec.structs.replace(label, on_permille=500, off_permille=250)
+        for label in params.labels
     )
+    return msgspec.structs.replace(params, labels=adapted)
 
 
 def _require(summary: dict[str, Any], score: Score) -> None:
