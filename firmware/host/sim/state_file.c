@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char MAGIC[8] = "EMSTATE1";
+static const char MAGIC[] = "EMSTATE1";
 
 void state_file_load(const char *path, host_flash_t *flash, host_kv_t *kv) {
     char magic[sizeof MAGIC];

@@ -1,5 +1,6 @@
 #include "earmark/pcm_ring.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 static uint32_t minimum(uint32_t a, uint32_t b) {
@@ -10,18 +11,22 @@ void em_pcm_ring_init(em_pcm_ring_t *ring) {
     memset(ring, 0, sizeof *ring);
 }
 
-/* The reader learns of a loss at the position where it happened. While no record is free, losses
- * add up and are told at the next chance, so that the clock stays right. */
-static void record_loss(em_pcm_ring_t *ring) {
+/* The reader learns of a loss at the position where it happened. False: no record is free, and what
+ * follows must not overtake the announcement. */
+static bool record_loss(em_pcm_ring_t *ring) {
     const uint32_t put = atomic_load_explicit(&ring->n_gaps_put, memory_order_relaxed);
     const uint32_t taken = atomic_load_explicit(&ring->n_gaps_taken, memory_order_acquire);
-    if (ring->lost_unreported == 0 || put - taken == EM_PCM_RING_GAPS) {
-        return;
+    if (ring->lost_unreported == 0) {
+        return true;
+    }
+    if (put - taken == EM_PCM_RING_GAPS) {
+        return false;
     }
     ring->gaps[put % EM_PCM_RING_GAPS].at = atomic_load(&ring->n_written);
     ring->gaps[put % EM_PCM_RING_GAPS].n_samples = ring->lost_unreported;
     ring->lost_unreported = 0;
     atomic_store_explicit(&ring->n_gaps_put, put + 1, memory_order_release);
+    return true;
 }
 
 void em_pcm_ring_lost(em_pcm_ring_t *ring, uint32_t n_samples) {
@@ -32,11 +37,10 @@ void em_pcm_ring_lost(em_pcm_ring_t *ring, uint32_t n_samples) {
 void em_pcm_ring_write(em_pcm_ring_t *ring, const int16_t *pcm, uint32_t n_samples) {
     const uint32_t written = atomic_load_explicit(&ring->n_written, memory_order_relaxed);
     const uint32_t waiting = written - atomic_load_explicit(&ring->n_read, memory_order_acquire);
-    if (n_samples > EM_PCM_RING_SAMPLES - waiting) {
+    if (n_samples > EM_PCM_RING_SAMPLES - waiting || !record_loss(ring)) {
         em_pcm_ring_lost(ring, n_samples);
         return;
     }
-    record_loss(ring);
     const uint32_t start = written % EM_PCM_RING_SAMPLES;
     const uint32_t head = minimum(n_samples, EM_PCM_RING_SAMPLES - start);
     memcpy(ring->samples + start, pcm, head * sizeof *pcm);

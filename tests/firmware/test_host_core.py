@@ -1,0 +1,130 @@
+"""Builds and runs the C tests of the portable core: sanitizers, threads, coverage."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from firmware_kit import ROOT, evening, write_wav
+from tools import require_tool
+
+HOST = ROOT / "firmware" / "host"
+C_TESTS = sorted(path.stem for path in (HOST / "test").glob("test_*.c"))
+# Components that other tests own: front end, kernels, engine, detector and pipeline.
+ELSEWHERE = {"nn", "engine", "detector", "pipeline"}
+COVERAGE_MIN = 0.95
+
+
+def build(directory: Path, *options: str, targets: tuple[str, ...] = ()) -> Path:
+    ninja = require_tool("ninja")
+    configure = [require_tool("cmake"), "-S", HOST, "-B", directory, "-G", "Ninja", *options]
+    for command in (configure, [ninja, "-C", directory, *targets]):
+        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+        assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-4000:]
+    return directory
+
+
+def run_test(executable: Path) -> str:
+    environment = {**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1"}
+    run = subprocess.run(
+        [executable], capture_output=True, text=True, check=False, timeout=300, env=environment
+    )
+    assert run.returncode == 0, run.stderr[-4000:]
+    return run.stdout
+
+
+@pytest.fixture(scope="session")
+def sanitized(tmp_path_factory):
+    return build(
+        tmp_path_factory.mktemp("sanitized"),
+        "-DEARMARK_TESTS=ON",
+        "-DEARMARK_SANITIZE=address,undefined",
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in C_TESTS if name != "test_week"])
+def test_with_address_and_undefined_behaviour_sanitizers(sanitized, name):
+    run_test(sanitized / "test" / name)
+
+
+def test_a_week_with_faults_loses_no_critical_event(sanitized):
+    result = json.loads(run_test(sanitized / "test" / "test_week"))
+    assert result["events"] > 2000
+    assert result["boots"] == 21
+    assert result["duplicates"] > 0, "the faults must have forced repetitions"
+
+
+def test_ring_and_handover_with_thread_sanitizer(tmp_path):
+    directory = build(
+        tmp_path, "-DEARMARK_TESTS=ON", "-DEARMARK_SANITIZE=thread", targets=("test_audio_side",)
+    )
+    run_test(directory / "test" / "test_audio_side")
+
+
+def test_it_compiles_without_a_warning_with_clang(tmp_path, stand_in_dir):
+    clang = require_tool("clang-22")
+    build(
+        tmp_path,
+        f"-DCMAKE_C_COMPILER={clang}",
+        "-DEARMARK_TESTS=ON",
+        f"-DEARMARK_MODEL_DIR={stand_in_dir}",
+    )
+
+
+def line_counts(directory: Path) -> dict[str, dict[int, int]]:
+    """Executions per line of every component source, all test programs together."""
+    gcov = require_tool("gcov")
+    counts: dict[str, dict[int, int]] = {}
+    data = sorted(directory.rglob("*.gcda"))
+    assert data, "no coverage data"
+    for path in data:
+        run = subprocess.run(
+            [gcov, "--json-format", "--stdout", path],
+            capture_output=True,
+            check=True,
+            cwd=directory,
+        )
+        text = gzip.decompress(run.stdout) if run.stdout[:2] == b"\x1f\x8b" else run.stdout
+        for document in text.splitlines():
+            for file in json.loads(document)["files"]:
+                lines = counts.setdefault(str((directory / file["file"]).resolve()), {})
+                for line in file["lines"]:
+                    number = line["line_number"]
+                    lines[number] = lines.get(number, 0) + line["count"]
+    return counts
+
+
+def test_line_coverage_of_the_portable_core(tmp_path, stand_in_dir, record_property):
+    directory = build(
+        tmp_path / "coverage",
+        "-DEARMARK_TESTS=ON",
+        "-DEARMARK_COVERAGE=ON",
+        f"-DEARMARK_MODEL_DIR={stand_in_dir}",
+    )
+    for name in C_TESTS:
+        run_test(directory / "test" / name)
+    wav = write_wav(tmp_path / "evening.wav", evening(1))
+    subprocess.run(
+        [directory / "earmark-sim", "--wav", wav, "--loopback"], capture_output=True, check=True
+    )
+    components = ROOT / "firmware" / "components"
+    covered = total = 0
+    report = []
+    for file, lines in sorted(line_counts(directory).items()):
+        path = Path(file)
+        if not path.is_relative_to(components) or path.suffix != ".c":
+            continue
+        if path.relative_to(components).parts[0] in ELSEWHERE:
+            continue
+        hit = sum(count > 0 for count in lines.values())
+        missing = sorted(number for number, count in lines.items() if not count)
+        report.append(f"{path.name}: {hit}/{len(lines)}, missing {missing}")
+        covered += hit
+        total += len(lines)
+    assert total > 900, report
+    assert covered / total >= COVERAGE_MIN, "\n".join([f"{covered}/{total}", *report])
+    record_property("line_coverage", covered / total)
