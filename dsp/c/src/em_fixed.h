@@ -55,18 +55,17 @@ static EM_INLINE uint32_t em_clz32(uint32_t x) {
 /* v > 0 becomes mantissa * 2^(*exponent - 31) with the mantissa's top bit set; lower bits are cut.
  */
 static EM_INLINE uint32_t em_normalize(uint64_t v, int32_t *exponent) {
-    uint32_t high = (uint32_t)(v >> 32);
-    uint32_t low = (uint32_t)v;
-    int32_t top = 63;
-    if (high == 0) {
-        high = low;
-        low = 0;
-        top = 31;
+    const uint32_t high = (uint32_t)(v >> 32);
+    const uint32_t low = (uint32_t)v;
+    if (high != 0) {
+        const uint32_t n = em_clz32(high);
+        *exponent = 63 - (int32_t)n;
+        /* Two shifts: a shift by 32 is undefined. */
+        return (high << n) | ((low >> 1) >> (31 - n));
     }
-    const uint32_t n = em_clz32(high);
-    *exponent = top - (int32_t)n;
-    /* Two shifts: a shift by 32 is undefined. */
-    return (high << n) | ((low >> 1) >> (31 - n));
+    const uint32_t n = em_clz32(low);
+    *exponent = 31 - (int32_t)n;
+    return low << n;
 }
 
 /* log2(v) in Q16, v > 0; table: log2(1 + i / 128), i = 0..128. Error below 2^-15. */

@@ -2,26 +2,38 @@
 #include "em_fixed.h"
 #include "stages.h"
 
-/* sqrt(v) * 16 for 0 < v < 2^52: normalised to [1, 4), table with linear interpolation. */
-static EM_INLINE uint32_t sqrt_q4(uint64_t v, const uint16_t *table) {
-    int32_t exponent;
-    uint32_t mantissa = em_normalize(v, &exponent);
-    mantissa >>= (exponent & 1) ^ 1; /* Q30; the exponent becomes even */
+/* sqrt(v) * 16 of v = high * 2^22 + low: shifted by an even count to [1, 4) as Q30, then a table
+ * with linear interpolation; the rest is half the shift. */
+static EM_INLINE uint32_t sqrt_q4(uint32_t high, uint32_t low, const uint16_t *table) {
+    uint32_t mantissa;
+    uint32_t shift;
+    high += low >> 22;
+    low &= (1U << 22) - 1;
+    if (high != 0) {
+        shift = em_clz32(high) & ~1U; /* at least 2 */
+        mantissa = (high << shift) | ((low << 9) >> (31 - shift));
+        shift = shift / 2 - 1;
+    } else if (low != 0) {
+        shift = em_clz32(low) & ~1U;
+        mantissa = low << shift;
+        shift = shift / 2 + 10;
+    } else {
+        return 0;
+    }
     const uint16_t *entry = table + (mantissa >> 24) - 64;
     const uint32_t difference = (uint32_t)entry[1] - entry[0];
     const uint32_t fraction_q16 = (mantissa >> 8) & 0xFFFFU;
-    const uint32_t root_q29 = ((uint32_t)entry[0] << 15) + ((difference * fraction_q16) >> 1);
-    return root_q29 >> (25 - exponent / 2);
+    return (((uint32_t)entry[0] << 15) + ((difference * fraction_q16) >> 1)) >> shift;
 }
 
 void em_magnitude(const em_frontend_tables_t *tables, int32_t *high, int32_t *low) {
-    const size_t end = (size_t)tables->first_bin + tables->n_bins;
-    for (size_t k = tables->first_bin; k < end; k++) {
-        const uint64_t power =
-            ((uint64_t)(uint32_t)high[k] << (32 - EM_POWER_LOW_SHIFT)) + (uint32_t)low[k];
-        const uint32_t root = power == 0 ? 0 : sqrt_q4(power, tables->sqrt_q14);
-        high[k] = (int32_t)(root >> 4); /* root * 2^28 */
-        low[k] = (int32_t)((root & 15U) << (28 - EM_POWER_LOW_SHIFT));
+    const uint16_t *table = tables->sqrt_q14;
+    high += tables->first_bin;
+    low += tables->first_bin;
+    for (const int32_t *end = high + tables->n_bins; high != end; high++, low++) {
+        const uint32_t root = sqrt_q4((uint32_t)*high, (uint32_t)*low, table);
+        *high = (int32_t)(root >> 4); /* root * 2^28 */
+        *low = (int32_t)((root & 15U) << (28 - EM_POWER_LOW_SHIFT));
     }
 }
 
