@@ -175,7 +175,7 @@ def load_manifest(path: Path) -> Manifest:
                 fold=int(fold) if fold else None,
                 group=row.get("group") or "",
                 source=row.get("source") or "",
-                licence=row.get("licence") or "",
+                licence=row.get("licence") or row.get("license") or "",
                 attribution=row.get("attribution") or "",
                 onset_s=onset_s,
                 offset_s=offset_s,

@@ -1,0 +1,91 @@
+"""The main job, shortened: two epochs on synthesised sounds, everything else as in `make demo`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+REQUIRED_KEYS = {
+    "dataset", "n_train_clips", "n_test_clips", "accuracy_float", "accuracy_int8_tflm",
+    "accuracy_c", "model_bytes", "tflm_arena_bytes", "events_played", "events_notified",
+    "false_alarms", "median_latency_s", "audio_s", "wall_s",
+}  # fmt: skip
+
+
+def environment(tmp_path, **more):
+    """An empty data folder and cache: no recordings, and proxies that lead nowhere."""
+    (tmp_path / "none").mkdir(exist_ok=True)
+    return os.environ | {
+        "EARMARK_DATA": str(tmp_path / "none"),
+        "EARMARK_CACHE": str(tmp_path / "cache"),
+        "https_proxy": "http://127.0.0.1:9",
+        **more,
+    }
+
+
+def command(tmp_path, *more):
+    return [sys.executable, "-c", "from earmark_training.cli import main; main()", "demo",
+            "--out", str(tmp_path / "out"), *more]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_whole_chain_without_network_or_recordings(tmp_path):
+    run = subprocess.run(
+        command(tmp_path, "--epochs", "2", "--json"),
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    summary = json.loads(run.stdout)
+    assert summary == json.loads((tmp_path / "out/summary.json").read_text())
+    assert summary.keys() >= REQUIRED_KEYS
+    assert summary["real_recordings"] is False
+    assert "not recordings" in summary["dataset"]
+    assert "SYNTHESISED" in run.stderr
+    assert summary["accuracy_c"] == summary["accuracy_int8_tflm"]
+    assert summary["n_identical_windows"] > 100
+    assert summary["audio_s"] >= 180
+    assert summary["false_alarms"] == 0
+    assert summary["events_repeated"] == 0
+    notifications = [
+        json.loads(line)
+        for line in (tmp_path / "out/gateway/notifications.jsonl").read_text().splitlines()
+    ]
+    assert [n["label"] for n in notifications].count("smoke_alarm") == 1
+    page = (tmp_path / "out/report.html").read_text()
+    assert "not recordings" in page
+    assert not re.search(r"(?:src|href)=[\"']?https?:", page), "the page must work offline"
+    assert not list((tmp_path / "out").glob("**/*.part"))
+
+
+@pytest.mark.slow
+def test_interrupted_training_leaves_no_process_and_is_resumed(tmp_path):
+    process = subprocess.Popen(
+        command(tmp_path, "--epochs", "40"),
+        env=environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("out/checkpoints/*/*.index")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert "Traceback" not in process.stderr.read()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    assert not (tmp_path / "out/summary.json").exists()
