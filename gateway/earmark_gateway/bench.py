@@ -1,6 +1,6 @@
 """Measures the gateway: ``python -m earmark_gateway.bench [PART ...]`` -> build/bench/gateway.json.
 
-Parts: ``store`` and ``start`` (seconds), ``kill_loop`` (7 minutes) and ``fleet`` (12 minutes). Parts
+Parts: ``store``, ``start`` (seconds), ``kill_loop`` (7 minutes), ``fleet`` (12 minutes). Parts
 that are not run keep their figures of the last run. Real mosquitto, real files, one run: +-30 %.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -62,6 +63,7 @@ class Scheduler:
         self._clock = clock
         self._wake_outbox = wake_outbox
         self._run_self_test = run_self_test
+        self._offline_s: dict[str, float] = {}  # when this process decided so
         self._stop = threading.Event()
         self._started_s = clock.monotonic_s()
         self._watched_s = clock.monotonic_s()
@@ -246,7 +248,9 @@ class Scheduler:
         back = [
             d
             for d, age in self._ages(devices, now_s)
-            if d.offline_since_ms is not None and age <= limit_s and d.id in heard
+            if d.offline_since_ms is not None
+            and age <= limit_s
+            and heard.get(d.id, -math.inf) > self._offline_s.get(d.id, -math.inf)
         ]
         missing: dict[str, int] = {}
         for boot in gaps:
@@ -283,6 +287,7 @@ class Scheduler:
         self, tx: Transaction, device: model.Device, since_ms: int, now_ms: int
     ) -> None:
         tx.update_device(device.id, offline_since_ms=since_ms)
+        self._offline_s[device.id] = self._clock.monotonic_s()
         problem = model.Problem(
             device_id=device.id, kind="device_offline", since_ms=since_ms, detail=""
         )

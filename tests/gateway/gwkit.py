@@ -101,6 +101,8 @@ def config(**sections):
     defaults = {
         "people": people,
         "devices": [{"id": "demo", "room": "kitchen", "resident": "Marta"}],
+        # Most tests let hours pass without heartbeats.
+        "watch": {"offline_after_s": 1e7},
         "limits": {"events_per_s": 1e6, "burst": 10**6, "critical_burst": 10**6},
     }
     return Config(**(defaults | sections))

@@ -192,6 +192,8 @@ def test_a_lease_passes_on_when_it_ends_and_not_before(store):
         assert not tx.insert_outbox(outbox_row("k"), now_ms=START_MS)
     (row,) = store.claim_outbox("a", now_ms=START_MS, lease_ms=1000, limit=9)
     assert not store.claim_outbox("b", now_ms=START_MS + 999, lease_ms=1000, limit=9)
+    # A replica whose clock is a little behind does not take it either.
+    assert not store.claim_outbox("b", now_ms=START_MS - 900, lease_ms=1000, limit=9)
     (again,) = store.claim_outbox("b", now_ms=START_MS + 1000, lease_ms=1000, limit=9)
     assert again.attempts == 2
     # The first owner comes back too late.

@@ -19,7 +19,7 @@ class _LastError(logging.Handler):
     """Catches the status code that apprise only logs, without letting the text through."""
 
     def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
+        super().__init__(logging.WARNING)
         self._local = threading.local()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -47,7 +47,7 @@ def _apprise() -> Any:
         if _last_error not in logger.handlers:
             # apprise logs addresses and bodies; none of it may reach our log.
             logger.propagate = False
-            logger.setLevel(logging.DEBUG)
+            logger.setLevel(logging.WARNING)
             logger.addHandler(_last_error)
     return apprise
 
@@ -67,9 +67,10 @@ class AppriseNotifier:
     def send(self, message: dict[str, Any]) -> Delivery:
         """Deliver title and body."""
         apprise = _apprise()
-        service = apprise.Apprise()
         try:
-            if not service.add(self._url):
+            # The plugin itself, in this thread: Apprise.notify would start another one for it.
+            service = apprise.Apprise.instantiate(self._url, suppress_exceptions=True)
+            if service is None:
                 return Delivery(ok=False, permanent=True, error="apprise does not know this URL")
             _last_error.take()
             kind = {"critical": "failure", "alert": "warning"}.get(message["severity"], "info")

@@ -22,7 +22,8 @@ class OutboxSql(SqlBase):
 
     def claim(self, owner: str, *, now_ms: int, lease_ms: int, limit: int) -> list[model.OutboxRow]:
         """Lease due notifications, critical first, then oldest."""
-        # A lease or back-off longer than it can be means that the clock was set back.
+        # A lease or back-off longer than it can be means that the clock was set back; the clocks
+        # of replicas may differ by a lease before one would take what another has in hand.
         rows = self._all(
             "UPDATE outbox SET state = 'leased', owner = ?, lease_until_ms = ?, "
             "attempts = attempts + 1 WHERE id IN (SELECT id FROM outbox WHERE "
@@ -37,7 +38,7 @@ class OutboxSql(SqlBase):
             now_ms,
             now_ms + MAX_BACKOFF_MS,
             now_ms,
-            now_ms + lease_ms,
+            now_ms + 2 * lease_ms,
             limit,
         )
         claimed = [OUTBOX(row) for row in rows]
