@@ -257,7 +257,7 @@ def _pcen_tables(
     top = (_INT16_MAX - zero) / OUTPUT_STEPS * spec.output_scale + part.bias**part.root
     high = top ** (1 / part.root) - part.bias
     start = math.floor(math.log2(low))
-    octaves = max(1, math.ceil(math.log2(max(high, low))) - start)
+    octaves = min(64, max(1, math.ceil(math.log2(max(high, low))) - start))
     intervals = octaves * _CURVE_INTERVALS_PER_OCTAVE
     exponents = start + np.arange(intervals + 1) / _CURVE_INTERVALS_PER_OCTAVE
     value = (2.0**exponents + part.bias) ** part.root - part.bias**part.root

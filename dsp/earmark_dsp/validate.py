@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MIN_FFT_LENGTH = 64
 MAX_FFT_LENGTH = 2048  # 64-bit band sums and the 16-bit positions have room for no more
 MAX_SEGMENT_BINS = 100  # the carry-free sums of em_mel
+MAX_OFFSET = 1e4  # far above full scale; still fits the 64-bit band units
+MIN_SCALE, MAX_SCALE = 2.0**-12, 2.0**9  # the fixed-point gain of the output has room for these
 INT8_MIN, INT8_MAX = -128, 127
 
 _CHOICES = {
@@ -161,12 +163,14 @@ def _check_compression(spec: FrontEndSpec) -> None:
             "silence undefined",
             "nearest valid value: offset = 1e-07",
         )
+        _check_range("compression.offset", part.offset, 0.0, MAX_OFFSET)
+        _check_range("compression.floor", part.floor, 0.0, MAX_OFFSET)
     else:
-        _check_range("smoothing", part.smoothing, 1e-4, 0.9999)
-        _check_range("gain", part.gain, 0.0, 1.0)
-        _check_range("bias", part.bias, 0.01, 100.0)
-        _check_range("root", part.root, 0.05, 1.0)
-        _check_range("epsilon", part.epsilon, 1e-9, 1e3)
+        _check_range("compression.smoothing", part.smoothing, 1e-4, 0.9999)
+        _check_range("compression.gain", part.gain, 0.0, 1.0)
+        _check_range("compression.bias", part.bias, 0.01, 100.0)
+        _check_range("compression.root", part.root, 0.05, 1.0)
+        _check_range("compression.epsilon", part.epsilon, 1e-9, 1e3)
         _require(spec.dct is None, "dct: not possible after PCEN", 'use compression.kind = "log"')
     if spec.dct is not None:
         nearest = min(spec.n_mels, max(1, spec.dct.n_coefficients))
@@ -185,17 +189,13 @@ def _check_compression(spec: FrontEndSpec) -> None:
 def _check_range(name: str, value: float, low: float, high: float) -> None:
     _require(
         low <= value <= high,
-        f"compression.{name}: {value} is not in {low:g}..{high:g}",
+        f"{name}: {value} is not in {low:g}..{high:g}",
         f"nearest valid value: {min(high, max(low, value)):g}",
     )
 
 
 def _check_output(spec: FrontEndSpec) -> None:
-    _require(
-        spec.output_scale > 0,
-        f"output.scale: {spec.output_scale} is not positive",
-        "for example 0.1",
-    )
+    _check_range("output.scale", spec.output_scale, MIN_SCALE, MAX_SCALE)
     nearest = float(np.float32(spec.output_scale))
     _require(
         spec.output_scale == nearest,

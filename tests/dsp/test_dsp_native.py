@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -207,6 +209,26 @@ def test_pcen_state_runs_on_and_starts_settled():
     fe.process(steady)
     after = fe.process(cases()["white_noise"])
     assert not np.array_equal(after[2:], extract(spec, cases()["white_noise"])[: len(after) - 2])
+
+
+@pytest.mark.parametrize("scale", [2.0**-12, 2.0**9])
+@pytest.mark.parametrize("name", ["logmel-64-20ms", "pcen-64-20ms", "mfcc-13"])
+def test_extreme_output_scales(name, scale):
+    spec = dataclasses.replace(BY_NAME[name], output_scale=scale)
+    oracle = reference.quantized(spec, cases()["clipped_speech"]).astype(int)
+    fixed = extract(spec, cases()["clipped_speech"]).astype(int)
+    # The finest scale resolves 1/4096: finer than the tables of logarithm and window.
+    tolerance = 2 if scale > 1 else 40
+    inside = np.abs(oracle) < 127
+    assert np.abs(fixed - oracle)[inside].max(initial=0) <= tolerance
+    np.testing.assert_array_equal(np.sign(fixed[~inside]), np.sign(oracle[~inside]))
+
+
+def test_without_the_compiled_code_there_is_an_error_and_no_fallback(monkeypatch):
+    monkeypatch.setitem(sys.modules, "earmark_dsp._native", None)
+    monkeypatch.delitem(sys.modules, "earmark_dsp.native")
+    with pytest.raises(EarmarkError, match="compiled front end is missing"):
+        importlib.import_module("earmark_dsp.native")
 
 
 def test_state_and_scratch_fit_8_kib():
