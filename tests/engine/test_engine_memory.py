@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from earmark_training.deploy.ir import Rows
 from earmark_training.deploy.memory import lower_bound, place
 from earmark_training.deploy.program import ALIGNMENT, Storage, aligned
@@ -42,9 +44,7 @@ def test_arena_is_near_the_lower_bound(storages: list[Storage]) -> None:
 def test_chain_of_layers_is_optimal() -> None:
     sizes = [1000, 4000, 2000, 2000, 500, 3000]
     chain = [Storage("arena", n, str(i), 0, i, i + 1) for i, n in enumerate(sizes)]
-    assert place(chain) == max(
-        aligned(a) + aligned(b) for a, b in zip(sizes, sizes[1:], strict=False)
-    )
+    assert place(chain) == max(aligned(a) + aligned(b) for a, b in itertools.pairwise(sizes))
 
 
 @given(st.integers(1, 40), st.integers(1, 7), st.integers(1, 4), st.integers(1, 2), st.booleans())
