@@ -65,9 +65,7 @@ def read_pcm(path: Path, *, sample_rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
     return pcm
 
 
-def _decode(
-    stream: SoundFile, sample_rate_hz: int, path: Path
-) -> tuple[np.ndarray, list[str]]:
+def _decode(stream: SoundFile, sample_rate_hz: int, path: Path) -> tuple[np.ndarray, list[str]]:
     """Decode by the minute: two hours of 48 kHz stereo would take 5.5 GB at once."""
     import soxr
 

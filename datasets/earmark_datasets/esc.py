@@ -1,4 +1,4 @@
-"""ESC-10, the ten-class part of ESC-50 (Piczak 2015), in the layout of the public archive."""
+"""ESC-50 and its ten-class part ESC-10 (Piczak 2015), in the layout of the public archive."""
 
 from __future__ import annotations
 
@@ -48,21 +48,35 @@ def load_esc10(root: Path) -> Manifest:
             f"{table} does not hold ESC-10 with its official folds ({len(rows)} rows)",
             "download the archive again; for data of your own use `earmark data import`",
         )
+    return _manifest(root, rows, "ESC-10", "CC BY (ESC-10 as a whole)")
+
+
+def load_esc50(root: Path) -> Manifest:
+    """Read all of ESC-50: like `load_esc10`, for the 2000 clips of the public archive."""
+    table = root / "meta" / "esc50.csv"
+    rows = _read_table(table)
+    try:
+        return _manifest(root, rows, "ESC-50", "CC BY-NC (ESC-50 as a whole)")
+    except (KeyError, ValueError) as exc:
+        raise EarmarkError(f"{table} is not the table of ESC-50: {exc!r}") from exc
+
+
+def _manifest(root: Path, rows: list[dict[str, str]], source: str, licence: str) -> Manifest:
     licences = {
         _stem(row["filename"]): row for row in _read_table(root / "meta/licenses.csv", needed=False)
     }
     clips = []
     for row in rows:
-        licence = licences.get(_stem(row["filename"]), {})
+        known = licences.get(_stem(row["filename"]), {})
         clips.append(
             Clip(
                 path=_audio_path(root, row["filename"]),
                 label=row["category"],
                 fold=int(row["fold"]),
                 group=f"freesound:{row['src_file']}",
-                source="ESC-10",
-                licence=licence.get("license", "CC BY (ESC-10 as a whole)"),
-                attribution=licence.get("author", "K. J. Piczak, ESC: Dataset for ESC, 2015"),
+                source=source,
+                licence=known.get("license", licence),
+                attribution=known.get("author", "K. J. Piczak, ESC: Dataset for ESC, 2015"),
             )
         )
     manifest = Manifest(tuple(clips))
