@@ -79,9 +79,9 @@ static EM_INLINE void first_stage(const em_frontend_tables_t *t, const int16_t *
 EM_HOST_VECTORS void em_window_first_stage(const em_frontend_tables_t *tables, const int16_t *pcm,
                                            int32_t *re, int32_t *im) {
     if (tables->preemphasis_q14 == 0) {
-        first_stage(tables, pcm + 1, re, im, windowed);
+        first_stage(tables, pcm, re, im, windowed);
     } else {
-        first_stage(tables, pcm + 1, re, im, windowed_preemphasis);
+        first_stage(tables, pcm, re, im, windowed_preemphasis);
     }
 }
 

@@ -5,14 +5,17 @@
 
 #include <string.h>
 
+/* Where the frame starts in `pcm`: after the sample before it, and aligned for word-wise copies. */
+#define FRAME 2U
+
 /* One allocation: this header, then the buffers below in order of falling alignment. */
 struct em_frontend {
     const em_frontend_tables_t *tables;
     uint64_t *band;     /* [n_mels] */
     uint64_t *smoothed; /* [n_mels], PCEN only */
     int32_t *re, *im;   /* [fft_length / 2 + 1] each; later power */
+    int16_t *pcm;       /* FRAME elements, the frame, zeros up to fft_length */
     int16_t *row_q8;    /* [n_features] */
-    int16_t *pcm;       /* the sample before the frame, the frame, zeros up to fft_length */
     uint16_t filled;    /* samples of the frame so far */
     uint8_t smoothing;  /* 0 until the first row has set `smoothed` */
 };
@@ -31,7 +34,7 @@ size_t em_frontend_needed_bytes(const em_frontend_tables_t *tables) {
     }
     return header_bytes() + (tables->n_mels + smoothed_length(tables)) * sizeof(uint64_t) +
            (tables->fft_length + 2U) * sizeof(int32_t) +
-           (tables->n_features + tables->fft_length + 1U) * sizeof(int16_t);
+           (tables->n_features + FRAME + tables->fft_length) * sizeof(int16_t);
 }
 
 em_status_t em_frontend_init(em_frontend_t **fe, const em_frontend_tables_t *tables, void *memory,
@@ -48,8 +51,8 @@ em_status_t em_frontend_init(em_frontend_t **fe, const em_frontend_tables_t *tab
     self->smoothed = self->band + tables->n_mels;
     self->re = (int32_t *)(self->smoothed + smoothed_length(tables));
     self->im = self->re + tables->fft_length / 2U + 1U;
-    self->row_q8 = (int16_t *)(self->im + tables->fft_length / 2U + 1U);
-    self->pcm = self->row_q8 + tables->n_features;
+    self->pcm = (int16_t *)(self->im + tables->fft_length / 2U + 1U);
+    self->row_q8 = self->pcm + FRAME + tables->fft_length;
     memset(self->row_q8, 0, tables->n_features * sizeof(int16_t));
     em_frontend_reset(self);
     *fe = self;
@@ -62,12 +65,12 @@ void em_frontend_reset(em_frontend_t *fe) {
     }
     fe->filled = 0;
     fe->smoothing = 0;
-    memset(fe->pcm, 0, (fe->tables->fft_length + 1U) * sizeof(int16_t));
+    memset(fe->pcm, 0, (FRAME + fe->tables->fft_length) * sizeof(int16_t));
 }
 
 static void compute_row(em_frontend_t *fe) {
     const em_frontend_tables_t *tables = fe->tables;
-    em_window_first_stage(tables, fe->pcm, fe->re, fe->im);
+    em_window_first_stage(tables, fe->pcm + FRAME, fe->re, fe->im);
     em_fft(tables, fe->re, fe->im);
     em_power(tables, fe->re, fe->im);
     if (tables->spectrum == EM_SPECTRUM_MAGNITUDE) {
@@ -96,7 +99,7 @@ em_status_t em_frontend_process(em_frontend_t *fe, const int16_t *pcm, size_t n_
     const size_t missing = (size_t)tables->window_length - fe->filled;
     const size_t taken = n_samples < missing ? n_samples : missing;
     if (taken != 0) {
-        memcpy(fe->pcm + 1 + fe->filled, pcm, taken * sizeof(int16_t));
+        memcpy(fe->pcm + FRAME + fe->filled, pcm, taken * sizeof(int16_t));
     }
     fe->filled = (uint16_t)(fe->filled + taken);
     *consumed = taken;
@@ -110,7 +113,9 @@ em_status_t em_frontend_process(em_frontend_t *fe, const int16_t *pcm, size_t n_
         row[j] = (int8_t)(rounded > INT8_MAX ? INT8_MAX : rounded);
     }
     const size_t kept = (size_t)tables->window_length - tables->hop_length;
-    memmove(fe->pcm, fe->pcm + tables->hop_length, (kept + 1) * sizeof(int16_t));
+    int16_t *frame = fe->pcm + FRAME;
+    frame[-1] = frame[tables->hop_length - 1U];
+    memmove(frame, frame + tables->hop_length, kept * sizeof(int16_t));
     fe->filled = (uint16_t)kept;
     return EM_OK;
 }

@@ -10,8 +10,8 @@
 
 enum { EM_POWER_LOW_SHIFT = 10 };
 
-/* Window and the first FFT stage. pcm[0] is the sample before the frame, then fft_length samples,
- * zero beyond window_length. */
+/* Window and the first FFT stage. pcm[-1] is the sample before the frame; pcm[0.. fft_length - 1]
+ * the frame, zero beyond window_length. */
 void em_window_first_stage(const em_frontend_tables_t *tables, const int16_t *pcm, int32_t *re,
                            int32_t *im);
 
