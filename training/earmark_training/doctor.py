@@ -189,7 +189,7 @@ def run_checks() -> list[Check]:
     return [_python_check(), _disk_check(), *_package_checks(), *_tool_checks(), *_data_checks()]
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def doctor(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from earmark_datasets.manifest import Manifest
     from earmark_dsp.spec import FrontEndSpec
 
+    from earmark_training.deploy.bundle import Bundle
     from earmark_training.stream import Network
 
 
@@ -146,3 +147,76 @@ def require_identical(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> int:
                 "this is a defect of the engine; please report it with the model file",
             )
     return sum(len(array) for array in a)
+
+
+@dataclass(frozen=True)
+class BundleScores:
+    """Clip-level results of a bundle.
+
+    Attributes
+    ----------
+    float32 : ClipScores or None
+        None without the float model.
+    int8_tflm, c : ClipScores
+        TensorFlow Lite Micro, and the C that the device runs.
+    n_windows : int
+        Windows on which both gave the same integers.
+    tflm_arena_bytes : int
+        On this machine's pointer size.
+    """
+
+    float32: ClipScores | None
+    int8_tflm: ClipScores
+    c: ClipScores
+    n_windows: int
+    tflm_arena_bytes: int
+
+
+def evaluate_bundle(
+    bundle: Bundle,
+    test_clips: Manifest,
+    *,
+    float_model: Any = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> BundleScores:
+    """Score a bundle on clips, voting from windows as the device does.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    test_clips : Manifest
+        Labels that the network does not have are refused.
+    float_model : keras.Model or None
+        Scored beside it on the same integer features.
+    progress : callable or None
+        Called with (clips done, clips).
+
+    Raises
+    ------
+    EarmarkError
+        If TFLM and the C code differ in one integer, or a label is unknown.
+    """
+    from earmark_training.tflm import TflmModel
+
+    labels = bundle.info.class_names
+    if unknown := sorted(set(test_clips.labels) - set(labels)):
+        raise EarmarkError(
+            f"the network has no output for {', '.join(unknown)}",
+            f"its labels are {', '.join(labels)}; map or remove the others",
+        )
+    clips = clip_windows(test_clips, labels, bundle.spec, bundle.hop_frames)
+    tflm = TflmModel(bundle.tflite)
+    report = None if progress is None else lambda n: progress(n, len(clips))
+    by_tflm = int8_outputs(tflm, clips, report)
+    by_c = int8_outputs(bundle.network(), clips)
+    n_windows = require_identical(by_tflm, by_c)
+    by_float = None
+    if float_model is not None:
+        by_float = score_clips(clips, float_scores(float_model, clips, bundle.spec), labels)
+    return BundleScores(
+        float32=by_float,
+        int8_tflm=score_clips(clips, as_scores(by_tflm), labels),
+        c=score_clips(clips, as_scores(by_c), labels),
+        n_windows=n_windows,
+        tflm_arena_bytes=tflm.arena_used_bytes,
+    )

@@ -13,7 +13,7 @@ from rich.console import Console
 app = typer.Typer(help="Run the whole chain on an evening at home.")
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def demo(
     *,
     out: Annotated[Path, typer.Option(help="Where results go.")] = Path("build/demo"),

@@ -7,46 +7,34 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 from earmark_datasets.audio import write_wav
 from earmark_dsp.errors import EarmarkError
 from earmark_dsp.native import extract
 from earmark_dsp.spec import load_spec
 
-from earmark_training import evaluate
 from earmark_training.demo import chain, figures
-from earmark_training.demo.data import DemoData, get_data
+from earmark_training.demo.data import get_data
 from earmark_training.demo.evening import make_evening
 from earmark_training.demo.report import write_report
 from earmark_training.demo.score import Score, Told, score_scene
-from earmark_training.deploy.bundle import Bundle, write_bundle
-from earmark_training.deploy.bundle_schema import DataSource
 from earmark_training.deploy.simulate import build_simulator
-from earmark_training.detector import Cadence, DetectorParams, Phase, default_params
+from earmark_training.detector import Phase
+from earmark_training.evaluate import BundleScores, ClipScores, evaluate_bundle
 from earmark_training.quantize import quantize
 from earmark_training.stream import run_bundle
-from earmark_training.tflm import TflmModel
-from earmark_training.train import Recipe, TrainResult, load_clips, train
-from earmark_training.windows import SMOKE_ALARM, make_epoch
+from earmark_training.train import Recipe, train
+from earmark_training.windows import SMOKE_ALARM
+from earmark_training.workflow import SPEC_NAME, bundle_from, representative_windows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from earmark_datasets.manifest import Manifest
-    from earmark_dsp.spec import FrontEndSpec
-
     from earmark_training.demo.ui import Ui
+    from earmark_training.deploy.bundle import Bundle
 
-SPEC_NAME = "pcen-64-20ms"
-HOP_FRAMES = 25  # half a second between inferences
 TEST_FOLD = 5
 SEED = 1
-_REPRESENTATIVE_WINDOWS = 256
-LIMITS = (
-    "Demonstration: trained in minutes on 320 clips; thresholds are defaults, not calibrated.",
-    "Supplements smoke and CO alarms; not a life-safety device and not a medical device.",
-)
 
 
 @dataclass(frozen=True)
@@ -68,17 +56,6 @@ class Options:
     serve: bool
 
 
-@dataclass(frozen=True)
-class Accuracies:
-    """Clip-level results on the held-out fold."""
-
-    float32: float
-    int8_tflm: float
-    c: evaluate.ClipScores
-    n_windows: int
-    arena_bytes: int
-
-
 def run_demo(options: Options, ui: Ui) -> dict[str, Any]:
     """Run everything; returns the content of `summary.json`.
 
@@ -94,22 +71,37 @@ def run_demo(options: Options, ui: Ui) -> dict[str, Any]:
         data = get_data(out, say=ui.say, progress=step.bytes)
         train_clips, test_clips = data.manifest.split(TEST_FOLD)
     spec = load_spec(SPEC_NAME)
+    recipe = Recipe(epochs=options.epochs, seed=SEED)
     with ui.step("Training") as step:
         result = train(
             train_clips,
             spec=spec,
-            recipe=Recipe(epochs=options.epochs, seed=SEED),
+            recipe=recipe,
             work_dir=out / "checkpoints",
             progress=lambda epoch, epochs, loss: step.update(
                 epoch, epochs, f"epoch {epoch}/{epochs}, loss {loss:.2f}"
             ),
         )
     with ui.step("Quantising to int8"):
-        tflite = quantize(result.model, _representative(train_clips, result, spec), spec)
+        windows = representative_windows(train_clips, result.labels, spec, recipe)
+        tflite = quantize(result.model, windows, spec)
     with ui.step("Model bundle, C code"):
-        bundle = _write_bundle(out / "bundle", tflite, spec, result, data)
+        bundle = bundle_from(
+            out / "bundle",
+            tflite=tflite,
+            spec=spec,
+            result=result,
+            data_name=data.name,
+            clips=data.manifest,
+            name="demo",
+        )
     with ui.step("Held-out fold: float, TFLM, C") as step:
-        accuracies = _evaluate(result, bundle, test_clips, step)
+        scores = evaluate_bundle(
+            bundle,
+            test_clips,
+            float_model=result.model,
+            progress=lambda n, total: step.update(n, total, f"clip {n}/{total}"),
+        )
     with ui.step("Device simulator"):
         simulator = build_simulator(bundle.path, out / "simulator")
     with ui.step("An evening at home"):
@@ -129,7 +121,7 @@ def run_demo(options: Options, ui: Ui) -> dict[str, Any]:
                 directory=out / "gateway",
             )
         score = score_scene(evening.events, _with_decision_time(told, bundle, evening.pcm))
-        summary = _summary(bundle, accuracies, score) | {
+        summary = _summary(bundle, scores, score) | {
             "dataset": data.name,
             "real_recordings": data.real_recordings,
             "test_fold": TEST_FOLD,
@@ -151,7 +143,7 @@ def run_demo(options: Options, ui: Ui) -> dict[str, Any]:
             summary=summary,
             score=score,
             timeline=timeline,
-            confusion=_confusion_figure(accuracies.c, result.labels),
+            confusion=_confusion_figure(scores.c, result.labels),
         )
         ui.result(summary, score, out)
         _require(summary, score)
@@ -160,71 +152,16 @@ def run_demo(options: Options, ui: Ui) -> dict[str, Any]:
     return summary
 
 
-def _representative(clips: Manifest, result: TrainResult, spec: FrontEndSpec) -> np.ndarray:
-    """Draw augmented training windows for the calibration of activations."""
-    recipe = Recipe(seed=SEED)
-    loaded = load_clips(clips, result.labels, spec)
-    windows, _ = make_epoch(
-        loaded,
-        labels=result.labels,
-        spec=spec,
-        plan=recipe.plan,
-        options=recipe.augmentation,
-        rng=np.random.default_rng(SEED),
-    )
-    return windows[:_REPRESENTATIVE_WINDOWS]
-
-
-def _write_bundle(
-    directory: Path, tflite: bytes, spec: FrontEndSpec, result: TrainResult, data: DemoData
-) -> Bundle:
-    licences: dict[str, int] = {}
-    for clip in data.manifest.clips:
-        licences[clip.licence] = licences.get(clip.licence, 0) + 1
-    return write_bundle(
-        directory,
-        tflite_model=tflite,
-        spec=spec,
-        class_names=result.labels,
-        detector_params=demo_detector(result.labels, spec),
-        data_licences=[
-            DataSource(name=data.name, licence=licence, n_clips=n)
-            for licence, n in sorted(licences.items())
-        ],
-        limits=LIMITS,
-        name="demo",
-    )
-
-
-def _evaluate(result: TrainResult, bundle: Bundle, test_clips: Manifest, step: Any) -> Accuracies:
-    labels = result.labels
-    clips = evaluate.clip_windows(test_clips, labels, bundle.spec, HOP_FRAMES)
-    as_float = evaluate.float_scores(result.model, clips, bundle.spec)
-    tflm = TflmModel(bundle.tflite)
-    tflm_outputs = evaluate.int8_outputs(
-        tflm, clips, lambda n: step.update(n, len(clips), f"TFLM, clip {n}/{len(clips)}")
-    )
-    c_outputs = evaluate.int8_outputs(bundle.network(), clips)
-    n_windows = evaluate.require_identical(tflm_outputs, c_outputs)
-    return Accuracies(
-        float32=evaluate.score_clips(clips, as_float, labels).accuracy,
-        int8_tflm=evaluate.score_clips(clips, evaluate.as_scores(tflm_outputs), labels).accuracy,
-        c=evaluate.score_clips(clips, evaluate.as_scores(c_outputs), labels),
-        n_windows=n_windows,
-        arena_bytes=tflm.arena_used_bytes,
-    )
-
-
-def _summary(bundle: Bundle, accuracies: Accuracies, score: Score) -> dict[str, Any]:
+def _summary(bundle: Bundle, scores: BundleScores, score: Score) -> dict[str, Any]:
     return {
-        "accuracy_float": accuracies.float32,
-        "accuracy_int8_tflm": accuracies.int8_tflm,
-        "accuracy_c": accuracies.c.accuracy,
-        "n_identical_windows": accuracies.n_windows,
+        "accuracy_float": scores.float32.accuracy if scores.float32 else None,
+        "accuracy_int8_tflm": scores.int8_tflm.accuracy,
+        "accuracy_c": scores.c.accuracy,
+        "n_identical_windows": scores.n_windows,
         "model_bytes": len(bundle.tflite),
         "model_version": bundle.info.model_version,
         "frontend_hash": bundle.spec.hash_hex,
-        "tflm_arena_bytes": accuracies.arena_bytes,
+        "tflm_arena_bytes": scores.tflm_arena_bytes,
         "c_arena_bytes": bundle.info.model.arena_bytes,
         "events_played": len(score.rows),
         "events_notified": score.n_notified,
@@ -267,26 +204,10 @@ def write_summary(path: Path, summary: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def _confusion_figure(scores: evaluate.ClipScores, labels: tuple[str, ...]) -> str:
+def _confusion_figure(scores: ClipScores, labels: tuple[str, ...]) -> str:
     # Labels without a test clip (the synthesised alarms) would be empty rows.
     used = np.flatnonzero(scores.confusion.sum(0) + scores.confusion.sum(1))
     return figures.confusion(scores.confusion[np.ix_(used, used)], [labels[i] for i in used])
-
-
-def demo_detector(labels: tuple[str, ...], spec: FrontEndSpec) -> DetectorParams:
-    """Return the default parameters with thresholds for a network trained on mixtures.
-
-    Mixtures have soft targets, so scores stay well below 1: a label counts from one half on, where
-    it outweighs all others together. `earmark calibrate` finds better ones from streams.
-    """
-    params = default_params(labels, spec=spec, hop_frames=HOP_FRAMES)
-    adapted = tuple(
-        label
-        if label.cadence is not Cadence.NONE
-        else msgspec.structs.replace(label, on_permille=500, off_permille=250)
-        for label in params.labels
-    )
-    return msgspec.structs.replace(params, labels=adapted)
 
 
 def _require(summary: dict[str, Any], score: Score) -> None:

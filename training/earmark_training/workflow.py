@@ -1,0 +1,96 @@
+"""From training clips to a bundle: the steps that `earmark train` and the demonstration share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from earmark_training.deploy.bundle import Bundle, write_bundle
+from earmark_training.deploy.bundle_schema import DataSource
+from earmark_training.detector import Cadence, DetectorParams, default_params
+from earmark_training.train import load_clips
+from earmark_training.windows import make_epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from earmark_datasets.manifest import Manifest
+    from earmark_dsp.spec import FrontEndSpec
+
+    from earmark_training.train import Recipe, TrainResult
+
+SPEC_NAME = "pcen-64-20ms"
+HOP_FRAMES = 25  # half a second between inferences
+LIMITS = (
+    "Thresholds are defaults until `earmark calibrate` has seen hours of streams.",
+    "Smoke and CO alarms were synthesised from their standards, not recorded.",
+    "Supplements smoke and CO alarms; not a life-safety device and not a medical device.",
+)
+_REPRESENTATIVE_WINDOWS = 256
+
+
+def representative_windows(
+    clips: Manifest, labels: Sequence[str], spec: FrontEndSpec, recipe: Recipe
+) -> np.ndarray:
+    """Draw augmented training windows for the calibration of activations.
+
+    Returns
+    -------
+    ndarray [shape=(256, context_frames, n_features), dtype=int8]
+    """
+    windows, _ = make_epoch(
+        load_clips(clips, labels, spec),
+        labels=labels,
+        spec=spec,
+        plan=recipe.plan,
+        options=recipe.augmentation,
+        rng=np.random.default_rng(recipe.seed),
+    )
+    return windows[:_REPRESENTATIVE_WINDOWS]
+
+
+def mixture_detector(labels: Sequence[str], spec: FrontEndSpec) -> DetectorParams:
+    """Return default parameters with thresholds for a network trained on mixtures.
+
+    Mixtures have soft targets, so scores stay well below 1: a label counts from one half on, where
+    it outweighs all others together. `earmark calibrate` finds better ones from streams.
+    """
+    params = default_params(labels, spec=spec, hop_frames=HOP_FRAMES)
+    adapted = tuple(
+        label
+        if label.cadence is not Cadence.NONE
+        else msgspec.structs.replace(label, on_permille=500, off_permille=250)
+        for label in params.labels
+    )
+    return msgspec.structs.replace(params, labels=adapted)
+
+
+def bundle_from(
+    directory: Path,
+    *,
+    tflite: bytes,
+    spec: FrontEndSpec,
+    result: TrainResult,
+    data_name: str,
+    clips: Manifest,
+    name: str,
+) -> Bundle:
+    """Write the bundle of a trained and quantised network, with the licences of its data."""
+    licences = Counter(clip.licence for clip in clips.clips)
+    return write_bundle(
+        directory,
+        tflite_model=tflite,
+        spec=spec,
+        class_names=result.labels,
+        detector_params=mixture_detector(result.labels, spec),
+        data_licences=[
+            DataSource(name=data_name, licence=licence, n_clips=n)
+            for licence, n in sorted(licences.items())
+        ],
+        limits=LIMITS,
+        name=name,
+    )
