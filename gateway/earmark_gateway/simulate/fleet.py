@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from earmark_gateway.simulate.device import Key
 
 _MAX_IN_FLIGHT = 32
+_SWEEP_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -70,30 +71,34 @@ class _Runner:
         self.connection: DeviceConnection | None = None
         self.lost = asyncio.Event()
         self.in_flight: dict[int, tuple[str, int]] = {}
+        self.ready = False
 
     async def run(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
-        options = self.fleet.options
         self.device.start(time.monotonic())
-        while not self.fleet.finished:
+        while not self.fleet.finished.is_set():
             if not await self.connect():
                 await asyncio.sleep(self.device.random.uniform(0.2, 1.0))
                 continue
             heartbeat = asyncio.create_task(self.heartbeat())
-            while not self.lost.is_set() and not self.fleet.finished:
-                self.send_due()
-                await asyncio.sleep(min(0.05 * max(1, options.n_devices / 50), 2.0))
+            await self.lost.wait()
             heartbeat.cancel()
-            if not self.lost.is_set() and self.connection is not None:
-                self.publish("status", b"stopped", retain=True)
-                self.connection.disconnect()
-                return
-            self.fleet.reconnects += 1
+            self.fleet.reconnects += not self.fleet.finished.is_set()
+
+    def stop(self) -> None:
+        """Say goodbye; the loop above ends when the connection has."""
+        if self.connected and self.connection is not None:
+            self.publish("status", b"stopped", retain=True)
+            self.connection.disconnect()
+
+    @property
+    def connected(self) -> bool:
+        return self.connection is not None and self.ready and not self.lost.is_set()
 
     async def connect(self) -> bool:
         options = self.fleet.options
         name = self.device.device_id
-        self.lost = asyncio.Event()
+        self.lost, self.ready = asyncio.Event(), False
         self.in_flight.clear()
         loop = asyncio.get_running_loop()
         try:
@@ -118,6 +123,7 @@ class _Runner:
         self.device.reconnected()
         self.publish("status", b"online", retain=True)
         self.publish("info", self.device.info(), retain=True)
+        self.ready = True
         return True
 
     def publish(self, kind: str, payload: bytes, *, retain: bool = False, qos: int = 1) -> int:
@@ -174,7 +180,7 @@ class Fleet:
         self.options = options
         self.progress = progress
         self.random = random.Random(options.seed)  # noqa: S311 - a simulation
-        self.finished = False
+        self.finished = asyncio.Event()
         self.hearing = True
         self.reboots = 0
         self.reconnects = 0
@@ -214,14 +220,21 @@ class Fleet:
             asyncio.create_task(runner.run(i / options.connects_per_s))
             for i, runner in enumerate(runners)
         ]
+        sweeper = asyncio.create_task(self._sweep(runners))
         await self._hear(runners, began)
         self.hearing = False
         deadline = time.monotonic() + options.drain_s
         while self.pending and time.monotonic() < deadline:
             self.progress(self)
             await asyncio.sleep(0.2)
-        self.finished = True
-        await asyncio.gather(*tasks)
+        self.finished.set()
+        sweeper.cancel()
+        for runner in runners:
+            runner.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.1)  # lets the goodbyes leave
         return FleetResult(
             accepted=self.accepted,
             acknowledged=sum(device.acknowledged for device in self.devices),
@@ -232,6 +245,14 @@ class Fleet:
             reconnects=self.reconnects,
             seconds=time.monotonic() - began,
         )
+
+    async def _sweep(self, runners: list[_Runner]) -> None:
+        """Send what is due. One loop for all: thousands of sleeping tasks would cost more."""
+        while True:
+            for runner in runners:
+                if runner.device.outbox and runner.connected:
+                    runner.send_due()
+            await asyncio.sleep(_SWEEP_S)
 
     async def _hear(self, runners: list[_Runner], began: float) -> None:
         """Spread sounds and reboots evenly over devices and time."""
