@@ -25,42 +25,48 @@ static EM_INLINE complex_t rotate_half(complex_t z, int32_t cosine, int32_t sine
                        em_mulsh(z.im, cosine) - em_mulsh(z.re, sine)};
 }
 
+/* Copies of the table's values: a load from the table would be repeated after each EM_SETTLE. */
+typedef struct {
+    int32_t gain;
+    int32_t preemphasis_q14;
+    uint32_t preemphasis_shift;
+} scaling_t;
+
 /* A pair of samples from pcm as one complex number, times its two window values. */
-static EM_INLINE complex_t windowed(const em_frontend_tables_t *t, const int16_t *pcm,
-                                    const int32_t *window) {
-    return (complex_t){em_mulsh(pcm[0] * t->pcm_gain, window[0]),
-                       em_mulsh(pcm[1] * t->pcm_gain, window[1])};
+static EM_INLINE complex_t windowed(scaling_t s, const int16_t *pcm, const int32_t *window) {
+    return (complex_t){em_mulsh(pcm[0] * s.gain, window[0]), em_mulsh(pcm[1] * s.gain, window[1])};
 }
 
-static EM_INLINE complex_t windowed_preemphasis(const em_frontend_tables_t *t, const int16_t *pcm,
+static EM_INLINE complex_t windowed_preemphasis(scaling_t s, const int16_t *pcm,
                                                 const int32_t *window) {
-    const int32_t re = pcm[0] * 16384 - t->preemphasis_q14 * pcm[-1];
-    const int32_t im = pcm[1] * 16384 - t->preemphasis_q14 * pcm[0];
-    return (complex_t){em_mulsh(re >> t->preemphasis_shift, window[0]),
-                       em_mulsh(im >> t->preemphasis_shift, window[1])};
+    const int32_t re = pcm[0] * 16384 - s.preemphasis_q14 * pcm[-1];
+    const int32_t im = pcm[1] * 16384 - s.preemphasis_q14 * pcm[0];
+    return (complex_t){em_mulsh(re >> s.preemphasis_shift, window[0]),
+                       em_mulsh(im >> s.preemphasis_shift, window[1])};
 }
 
-typedef complex_t load_t(const em_frontend_tables_t *t, const int16_t *pcm, const int32_t *window);
+typedef complex_t load_t(scaling_t s, const int16_t *pcm, const int32_t *window);
 
 static EM_INLINE void first_stage(const em_frontend_tables_t *t, const int16_t *pcm, int32_t *re,
                                   int32_t *im, load_t *load) {
     const size_t step = t->fft_length / 4U; /* samples between the operands of a butterfly */
     const int32_t *w = t->window_q31;
     const uint16_t *position = t->fft_position;
+    const scaling_t scaling = {t->pcm_gain, t->preemphasis_q14, t->preemphasis_shift};
     for (const uint16_t *end = position + step / 2; position != end; position++, pcm += 2, w += 8) {
         const int16_t *p = pcm + step;
-        const complex_t b = load(t, p, w + 2);
+        const complex_t b = load(scaling, p, w + 2);
         p += 2 * step;
-        const complex_t d = load(t, p, w + 6);
+        const complex_t d = load(scaling, p, w + 6);
         complex_t bd = add(b, d);
         complex_t b_d = subtract(b, d);
         EM_SETTLE(bd.re);
         EM_SETTLE(bd.im);
         EM_SETTLE(b_d.re);
         EM_SETTLE(b_d.im);
-        const complex_t a = load(t, pcm, w);
+        const complex_t a = load(scaling, pcm, w);
         p -= step;
-        const complex_t c = load(t, p, w + 4);
+        const complex_t c = load(scaling, p, w + 4);
         const complex_t ac = add(a, c);
         const complex_t a_c = subtract(a, c);
         int32_t *out = re + *position;

@@ -37,39 +37,53 @@ void em_magnitude(const em_frontend_tables_t *tables, int32_t *high, int32_t *lo
     }
 }
 
+typedef struct {
+    uint32_t high, low;
+} power_t;
+
+typedef struct {
+    const int32_t *high, *low;
+    const uint32_t *w;
+} cursor_t;
+
+/* Sums the bins of one segment, all of them and weighted by the rising side; moves the cursor on.
+ */
+static EM_INLINE power_t sum_segment(cursor_t *at, uint32_t n_bins, power_t *rising) {
+    power_t sum = {0, 0};
+    *rising = sum;
+    const uint32_t *w = at->w;
+    const int32_t *high = at->high;
+    const int32_t *low = at->low;
+    for (const uint32_t *end = w + n_bins; w != end;) {
+        const uint32_t weight = *w++;
+        const uint32_t p_high = (uint32_t)*high++;
+        const uint32_t p_low = (uint32_t)*low++;
+        sum.high += p_high;
+        sum.low += p_low;
+        rising->high += em_muluh(p_high, weight);
+        rising->low += ((p_high * weight) >> EM_POWER_LOW_SHIFT) + em_muluh(p_low, weight);
+        EM_SETTLE(w);
+        EM_SETTLE(high);
+        EM_SETTLE(low);
+    }
+    *at = (cursor_t){high, low, w};
+    return sum;
+}
+
 void em_mel(const em_frontend_tables_t *tables, const int32_t *high, const int32_t *low,
             uint64_t *band) {
-    const uint32_t *w = tables->mel_rising_q32;
-    const uint16_t *last = tables->segment_bins + tables->n_mels;
-    /* The rising side of the band that the current segment completes. */
-    uint32_t before_high = 0;
-    uint32_t before_low = 0;
-    high += tables->first_bin;
-    low += tables->first_bin;
-    for (const uint16_t *count = tables->segment_bins;; count++) {
-        uint32_t sum_high = 0;
-        uint32_t sum_low = 0;
-        uint32_t rising_high = 0;
-        uint32_t rising_low = 0;
-        for (const uint32_t *end = w + *count; w != end; w++) {
-            const uint32_t p_high = (uint32_t)*high++;
-            const uint32_t p_low = (uint32_t)*low++;
-            sum_high += p_high;
-            sum_low += p_low;
-            rising_high += em_muluh(p_high, *w);
-            rising_low += ((p_high * *w) >> EM_POWER_LOW_SHIFT) + em_muluh(p_low, *w);
-        }
-        if (count != tables->segment_bins) {
-            /* The falling weight is 1 - *w. The low sum may be negative, but not by more than the
-             * high sum covers. */
-            const uint64_t band_high = before_high + (sum_high - rising_high);
-            const int32_t band_low = (int32_t)(before_low + (sum_low - rising_low));
-            *band++ = (band_high << (32 - EM_POWER_LOW_SHIFT)) + (uint64_t)(int64_t)band_low;
-        }
-        if (count == last) {
-            return;
-        }
-        before_high = rising_high;
-        before_low = rising_low;
+    cursor_t at = {high + tables->first_bin, low + tables->first_bin, tables->mel_rising_q32};
+    const uint16_t *count = tables->segment_bins;
+    power_t before; /* the rising side of the band that the next segment completes */
+    (void)sum_segment(&at, *count++, &before);
+    for (const uint64_t *end = band + tables->n_mels; band != end; band++) {
+        power_t rising;
+        const power_t sum = sum_segment(&at, *count++, &rising);
+        /* The falling weight is 1 - rising. The low sum may be negative, but not by more than the
+         * high sum covers. */
+        const uint64_t band_high = before.high + (sum.high - rising.high);
+        const int32_t band_low = (int32_t)(before.low + (sum.low - rising.low));
+        *band = (band_high << (32 - EM_POWER_LOW_SHIFT)) + (uint64_t)(int64_t)band_low;
+        before = rising;
     }
 }
