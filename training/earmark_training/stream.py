@@ -141,7 +141,10 @@ def detect(trace: Trace, params: DetectorParams) -> list[Event]:
     next_inference = trace.context_frames - 1
     times = trace.row_end_us.tolist()
     index = 0
-    for i, now_us in enumerate(times):
+    # Without a cadence check the rows between inferences do nothing.
+    rows = range(len(times)) if params.min_contrast else trace.inference_rows.tolist()
+    for i in rows:
+        now_us = times[i]
         if params.min_contrast:
             detector.row(trace.rows[i], now_us)
         if i == next_inference and index < len(trace.scores):

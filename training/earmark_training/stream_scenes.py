@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from earmark_datasets import synth
 from earmark_datasets.audio import read_pcm_cached, to_int16
+from earmark_datasets.esc import load_esc10
+from earmark_datasets.locate import find_dataset
+from earmark_datasets.manifest import load_manifest
 from earmark_datasets.mix import Sound, mix_scene, room_response
 from earmark_dsp.errors import EarmarkError
 
@@ -78,8 +82,18 @@ class Material:
     others: tuple[Clip, ...]
 
 
+def in_half(clip: Clip, half: int | None) -> bool:
+    """Whether a clip belongs to one of two halves, drawn by recording; None: both halves."""
+    key = clip.group or str(clip.path.name)
+    return half is None or zlib.crc32(key.encode()) % 2 == half
+
+
 def sort_material(
-    manifests: Sequence[Manifest], labels: Sequence[str], *, fold: int | None = None
+    manifests: Sequence[Manifest],
+    labels: Sequence[str],
+    *,
+    fold: int | None = None,
+    half: int | None = None,
 ) -> Material:
     """Sort clips into events of `labels`, backgrounds, and other sounds.
 
@@ -90,8 +104,10 @@ def sort_material(
         The event types that are reported.
     fold : int or None
         Take events from this fold only, the one that training did not see; None: all.
+    half : int or None
+        0: recordings for calibration, 1: for evaluation, None: all.
     """
-    clips = [clip for manifest in manifests for clip in manifest.clips]
+    clips = [clip for manifest in manifests for clip in manifest.clips if in_half(clip, half)]
     events = {
         label: tuple(
             clip
@@ -113,6 +129,26 @@ def sort_material(
         beds,
         tuple(clip for clip in rest if clip.label not in BEDS),
     )
+
+
+def manifests() -> list[Manifest]:
+    """Return what is at hand of home-sounds and ESC-10.
+
+    Raises
+    ------
+    EarmarkError
+        If neither is found.
+    """
+    found = []
+    if (home := find_dataset("home-sounds")) is not None:
+        found.append(load_manifest(home / "manifest.csv"))
+    if (esc := find_dataset("ESC-10")) is not None:
+        found.append(load_esc10(esc))
+    if not found:
+        raise EarmarkError(
+            "neither home-sounds nor ESC-10 is here", "set EARMARK_DATA to a folder that holds them"
+        )
+    return found
 
 
 def samples_of(clip: Clip) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Streaming figures of a bundle: `python -m earmark_training.bench.streams --bundle DIR`.
 
 Two hours of recorded backgrounds and other sounds with 200 mixed events; synthetic T3 and T4 alarms
-at 0 dB SNR in rooms; recorded alarms. Everything runs through the C front end, network and
-detector. Writes build/bench/streams.json; every finished stream is kept, so that an interrupted
-run goes on where it stopped.
+at 0 dB SNR in rooms; recorded alarms. Recordings are those that `earmark calibrate` does not use.
+Everything runs through the C front end, network and detector. Writes build/bench/streams.json;
+every finished stream is kept, so that an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -16,10 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from earmark_datasets.esc import load_esc10
-from earmark_datasets.locate import find_dataset
-from earmark_datasets.manifest import load_manifest
-from earmark_dsp.errors import EarmarkError
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -47,26 +43,6 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 MAX_CYCLES = 2.5
 CAUSE_S = 12.0
-
-
-def manifests() -> list[Manifest]:
-    """Return what is at hand of home-sounds and ESC-10.
-
-    Raises
-    ------
-    EarmarkError
-        If neither is found.
-    """
-    found = []
-    if (home := find_dataset("home-sounds")) is not None:
-        found.append(load_manifest(home / "manifest.csv"))
-    if (esc := find_dataset("ESC-10")) is not None:
-        found.append(load_esc10(esc))
-    if not found:
-        raise EarmarkError(
-            "neither home-sounds nor ESC-10 is here", "set EARMARK_DATA to a folder that holds them"
-        )
-    return found
 
 
 class Runner:
@@ -201,9 +177,11 @@ def main(  # noqa: PLR0917 - options of a command line
     """Measure a bundle on streams."""
     loaded = Bundle.load(bundle)
     runner = Runner(loaded, out.parent / "streams-cache")
-    found = manifests()
+    found = stream_scenes.manifests()
     reported = [label for label in loaded.params.labels if label.reported]
-    material = stream_scenes.sort_material(found, [label.name for label in reported], fold=fold)
+    material = stream_scenes.sort_material(
+        found, [label.name for label in reported], fold=fold, half=1
+    )
     with_cadence = [label.name for label in reported if label.cadence is not Cadence.NONE]
     result = {
         "bundle": loaded.info.model_version,
