@@ -4,14 +4,12 @@
 
 #include <stdint.h>
 
-/* round(a * b / 2^31): SaturatingRoundingDoublingHighMul, quotient truncated toward zero. */
+/* round(a * b / 2^31), SaturatingRoundingDoublingHighMul. gemmlowp nudges by the sign and truncates
+ * toward zero, which equals one floor of product + 2^30; its saturation needs a = b = INT32_MIN,
+ * and no multiplier is INT32_MIN. */
 static inline int32_t em_high_mul(int32_t a, int32_t b) {
-    if (a == INT32_MIN && b == INT32_MIN) {
-        return INT32_MAX;
-    }
     const int64_t product = (int64_t)a * b;
-    const int64_t nudge = product >= 0 ? (int64_t)1 << 30 : 1 - ((int64_t)1 << 30);
-    return (int32_t)((product + nudge) / ((int64_t)1 << 31));
+    return (int32_t)((product + ((int64_t)1 << 30)) >> 31);
 }
 
 /* value / 2^exponent, ties away from zero: RoundingDivideByPOT. */
