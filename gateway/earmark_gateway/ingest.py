@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from earmark_gateway import escalation, labels, model, topics, wire
+from earmark_gateway.limits import RateLimiter
 from earmark_gateway.rules import Sound
+from earmark_gateway.timing import earlier, occurred
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from earmark_gateway.clock import Clock
-    from earmark_gateway.config import Config, LimitsSection
+    from earmark_gateway.config import Config
     from earmark_gateway.store.base import Transaction
 
 MAX_ACK_SEQS = 64  # the firmware's limit per acknowledgement
-# A prompt message whose time stamp is further off than this comes from a wrong clock.
-_CLOCK_TOLERANCE_MS = 600_000
 _FAULT_FLAGS = frozenset({"self_test", "log_failed", "kv_lost"})
 
 
@@ -72,53 +71,6 @@ class Outcome:
                 part = above[i : i + MAX_ACK_SEQS]
                 messages.append((device_id, wire.Ack(boot=boot, upto=upto, seqs=part)))
         return messages
-
-
-class TokenBucket:
-    """Allows `rate_per_s` on average and `burst` at once.
-
-    Parameters
-    ----------
-    rate_per_s : float
-    burst : int
-    """
-
-    def __init__(self, rate_per_s: float, burst: int) -> None:
-        self._rate = rate_per_s
-        self._burst = float(burst)
-        self._tokens = float(burst)
-        self._at_s = -math.inf
-
-    def take(self, now_s: float) -> bool:
-        """Take one token; False if there is none."""
-        gained = (now_s - self._at_s) * self._rate
-        self._tokens = min(self._burst, self._tokens + gained)
-        self._at_s = now_s
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-
-class RateLimiter:
-    """Per device, critical labels apart: a chatty sound cannot hold back an alarm."""
-
-    def __init__(self, limits: LimitsSection) -> None:
-        self._limits = limits
-        self._buckets: dict[tuple[str, bool], TokenBucket] = {}
-
-    def allow(self, device_id: str, label: str, now_s: float) -> bool:
-        """Whether an event may pass now."""
-        critical = label in labels.CRITICAL
-        bucket = self._buckets.get((device_id, critical))
-        if bucket is None:
-            limits = self._limits
-            bucket = self._buckets[device_id, critical] = (
-                TokenBucket(limits.critical_events_per_s, limits.critical_burst)
-                if critical
-                else TokenBucket(limits.events_per_s, limits.burst)
-            )
-        return bucket.take(now_s)
 
 
 class Processor:
@@ -362,7 +314,7 @@ class _Batch:
         boot = self.boot(device.id, health.boot, health.boot_n, message.received_ms)
         boot.seq_next = max(boot.seq_next, health.seq_next)
         if health.queue == 0:
-            boot.offset_ms = _earlier(boot.offset_ms, message.received_ms - health.up_ms)
+            boot.offset_ms = earlier(boot.offset_ms, message.received_ms - health.up_ms)
         fields = msgspec.structs.asdict(health)
         self.changed[device.id] |= {
             "health": fields,
@@ -433,29 +385,3 @@ class _Batch:
         for device_id, boot in self.outcome.acks:
             record = self.boots.get((device_id, boot))
             self.outcome.upto[device_id, boot] = record.upto if record else 0
-
-
-def occurred(event: wire.Event, boot: model.Boot, received_ms: int) -> int:
-    """Unix milliseconds at which a sound was heard, never in the future.
-
-    A recently synchronised clock is believed unless it is ahead of the gateway's; one that was set
-    long ago only if the event is late or the clocks roughly agree. Otherwise the uptime is placed
-    on the boot's own time axis.
-    """
-    if not event.late:
-        boot.offset_ms = _earlier(boot.offset_ms, received_ms - event.up_ms)
-    if event.ts is not None:
-        ahead_ms = event.ts - received_ms
-        agrees = abs(ahead_ms) <= _CLOCK_TOLERANCE_MS
-        if agrees or (ahead_ms < 0 and (event.sync or event.late)):
-            return min(event.ts, received_ms)
-    if boot.offset_ms is None:
-        return received_ms
-    return min(boot.offset_ms + event.up_ms, received_ms)
-
-
-def _earlier(known: int | None, candidate: int) -> int:
-    """Choose the better bound: the quickest message comes closest to the true offset."""
-    if known is None or candidate < known:
-        return candidate
-    return known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import traceback
 from datetime import UTC, datetime
 
@@ -43,3 +44,11 @@ def set_up(level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    threading.excepthook = _log_thread_exception
+
+
+def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
+    error = args.exc_value
+    if error is not None:
+        info = (type(error), error, args.exc_traceback)
+        logging.getLogger(__name__).critical("thread ended", exc_info=info)

@@ -32,6 +32,8 @@ _WATCH_S = 5.0
 # Timers per transaction: a thousand overdue ones after a restart must not hold up the writer.
 _TIMERS_PER_TRANSACTION = 50
 _ALIVE_KEY = "alive_ms"
+# How exactly a break of the gateway is known, against wear of a memory card.
+_ALIVE_S = 30.0
 
 
 class Scheduler:
@@ -63,6 +65,7 @@ class Scheduler:
         self._clock = clock
         self._wake_outbox = wake_outbox
         self._run_self_test = run_self_test
+        self._alive_s = clock.monotonic_s()
         self._offline_s: dict[str, float] = {}  # when this process decided so
         self._stop = threading.Event()
         self._started_s = clock.monotonic_s()
@@ -238,33 +241,41 @@ class Scheduler:
         limit_s = self._config.watch.offline_after_s
         with self._store.read() as tx:
             devices = tx.devices(state="approved")
-            gaps = tx.boots_with_gaps(
-                older_than_ms=now_ms - round(self._config.watch.gap_after_s * 1000)
-            )
-            known_gaps = {p.device_id for p in tx.problems() if p.kind == "events_missing"}
-        silent = [(d, age) for d, age in self._ages(devices, now_s) if age > limit_s]
-        silent = [(d, age) for d, age in silent if d.offline_since_ms is None]
+            gaps = self._changed_gaps(tx, now_ms)
+        ages = self._ages(devices, now_s)
+        silent = [(d, age) for d, age in ages if age > limit_s and d.offline_since_ms is None]
         heard = self._processor.last_seen_s
         back = [
             d
-            for d, age in self._ages(devices, now_s)
+            for d, age in ages
             if d.offline_since_ms is not None
             and age <= limit_s
             and heard.get(d.id, -math.inf) > self._offline_s.get(d.id, -math.inf)
         ]
-        missing: dict[str, int] = {}
-        for boot in gaps:
-            missing[boot.device_id] = missing.get(boot.device_id, 0) + boot.missing
+        note_alive = now_s - self._alive_s >= _ALIVE_S
+        if not (silent or back or gaps or note_alive):
+            return
         with self._store.write() as tx:
             for device, age_s in silent:
                 self._set_offline(tx, device, now_ms - round(age_s * 1000), now_ms)
             for device in back:
                 self._set_online(tx, device, now_ms)
-            for device_id in missing.keys() | known_gaps:
-                self._note_gap(tx, device_id, missing.get(device_id, 0), now_ms)
+            for device_id, detail in gaps.items():
+                _note_gap(tx, device_id, detail, now_ms)
             tx.put_meta(_ALIVE_KEY, str(now_ms))
-        if silent or back:
-            self._wake_outbox()
+        self._alive_s = now_s
+        self._wake_outbox()
+
+    def _changed_gaps(self, tx: Transaction, now_ms: int) -> dict[str, str]:
+        """Find what has changed about missing events: text by device, empty if all arrived."""
+        limit_ms = now_ms - round(self._config.watch.gap_after_s * 1000)
+        missing: dict[str, int] = {}
+        for boot in tx.boots_with_gaps(older_than_ms=limit_ms):
+            missing[boot.device_id] = missing.get(boot.device_id, 0) + boot.missing
+        now = {name: f"{n} numbered events never arrived" for name, n in missing.items()}
+        before = {p.device_id: p.detail for p in tx.problems() if p.kind == "events_missing"}
+        names = now.keys() | before.keys()
+        return {name: now.get(name, "") for name in names if now.get(name) != before.get(name)}
 
     def _ages(self, devices: list[model.Device], now_s: float) -> list[tuple[model.Device, float]]:
         """Seconds since each device was heard; since our start if it has not been heard yet."""
@@ -300,13 +311,13 @@ class Scheduler:
         if tx.clear_problem(device.id, "device_offline"):
             escalation.resolve(tx, self._config, "device_offline", device.id, now_ms)
 
-    def _note_gap(self, tx: Transaction, device_id: str, missing: int, now_ms: int) -> None:
-        """Show a gap with the device: it has heard something that never arrived."""
-        tx.clear_problem(device_id, "events_missing")
-        if missing:
-            detail = f"{missing} numbered events never arrived"
-            tx.set_problem(
-                model.Problem(
-                    device_id=device_id, kind="events_missing", since_ms=now_ms, detail=detail
-                )
+
+def _note_gap(tx: Transaction, device_id: str, detail: str, now_ms: int) -> None:
+    """Show a gap with the device: it has heard something that never arrived."""
+    tx.clear_problem(device_id, "events_missing")
+    if detail:
+        tx.set_problem(
+            model.Problem(
+                device_id=device_id, kind="events_missing", since_ms=now_ms, detail=detail
             )
+        )

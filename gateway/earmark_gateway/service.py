@@ -12,6 +12,7 @@ import msgspec
 from earmark_gateway import escalation, links, model, topics
 from earmark_gateway.clock import HOUR_MS, Clock, SystemClock
 from earmark_gateway.config import load_config
+from earmark_gateway.emergency import DeadManSwitch, StoreAlarm
 from earmark_gateway.errors import GatewayError
 from earmark_gateway.ingest import Change, Outcome, Processor
 from earmark_gateway.mqtt_in import MqttLink
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 EXIT_STUCK = 70  # EX_SOFTWARE: systemd and docker start us again
 _CHECK_S = 2.0
+_DEFECT_REPEAT_S = 3600.0
 
 
 class Gateway:
@@ -63,6 +65,7 @@ class Gateway:
             self.mqtt,
             on_commit=self._on_commit,
             on_state=self._on_store_state,
+            on_defect=self._on_defect,
         )
         self.outbox = OutboxWorker(
             self.store,
@@ -84,6 +87,9 @@ class Gateway:
         self._secret = b""
         self._echo_sent_s = 0.0
         self._broker_told = False
+        self._defect_told_s = -_DEFECT_REPEAT_S
+        self._store_alarm = StoreAlarm(self.clock)
+        self._dead_man = DeadManSwitch(self.clock)
 
     # --- for the page, Home Assistant and metrics --------------------------------------------
 
@@ -216,6 +222,9 @@ class Gateway:
                 log.critical("restarting", extra={"reason": reason})
                 return EXIT_STUCK
             self._watch_broker()
+            self._store_alarm.check(self.config)
+            if self.store_ok and self.mqtt.connected:
+                self._dead_man.visit(self.config.watch.dead_man_url.get_secret_value())
         return 0
 
     def stuck(self) -> str:
@@ -309,8 +318,21 @@ class Gateway:
             self.outbox.wake()
             self.announce(outcome.changes)
 
+    def _on_defect(self) -> None:
+        """Ask somebody to look at a message that could not be processed, at most once an hour."""
+        now_s = self.clock.monotonic_s()
+        if now_s - self._defect_told_s < _DEFECT_REPEAT_S:
+            return
+        self._defect_told_s = now_s
+        self._tell_house(
+            "gateway_fault",
+            "Gateway could not process a message",
+            "A sound may have gone untold. Its device keeps it; see the dead letters.",
+        )
+
     def _on_store_state(self, ok: bool) -> None:  # noqa: FBT001 - a callback's only argument
         self.store_ok = ok
+        self._store_alarm.set_state(ok=ok)
 
     def _decorate(self, row: model.OutboxRow, message: dict[str, Any]) -> dict[str, Any]:
         """Add the acknowledge link: it is a key and stays out of the database."""

@@ -53,6 +53,8 @@ class Writer:
         Gets the `Outcome` of every transaction after it is durable.
     on_state : callable
         Gets True when the database works again and False when it refuses.
+    on_defect : callable
+        Called when a message could not be processed because of a defect.
     """
 
     def __init__(
@@ -63,12 +65,14 @@ class Writer:
         *,
         on_commit: Callable[[Outcome], None],
         on_state: Callable[[bool], None] = lambda _: None,
+        on_defect: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._processor = processor
         self._acknowledger = acknowledger
         self._on_commit = on_commit
         self._on_state = on_state
+        self._on_defect = on_defect
         self._queue: queue.Queue[Incoming | None] = queue.Queue(QUEUE_LENGTH)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -186,3 +190,4 @@ class Writer:
         except StoreUnavailableError:
             return
         self._acknowledger.ack(message)
+        self._on_defect()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from earmark_gateway.ingest import TokenBucket
+from earmark_gateway.limits import TokenBucket
 from earmark_gateway.store.sqlite import SqliteStore
 from gwkit import BOOT, START_MS, Bench, event_fields, health_fields, incoming
 

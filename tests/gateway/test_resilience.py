@@ -637,3 +637,56 @@ def test_wait_for_port_notices_a_server_that_ended():
     process.wait()
     with pytest.raises(AssertionError, match="ended"):
         wait_for_port(free_port(), process)
+
+
+def test_a_refusing_database_is_told_past_the_outbox():
+    from earmark_gateway.emergency import StoreAlarm
+    from gwkit import FakeClock
+
+    clock, provider = FakeClock(), Provider([])
+    provider.send = lambda message: (provider.calls.append(message), Delivery(ok=True))[1]
+    alarm = StoreAlarm(clock, make=lambda _: provider)
+    alarm.set_state(ok=False)
+    assert not alarm.check(config())
+    clock.advance(61)
+    assert alarm.check(config())
+    clock.advance(600)
+    assert not alarm.check(config())
+    wait_for(lambda: provider.calls)
+    assert provider.calls[0]["recipient"] == "anna"
+    alarm.set_state(ok=True)
+    clock.advance(4000)
+    assert not alarm.check(config())
+
+
+def test_the_dead_man_switch_is_visited_once_a_minute():
+    import http.server
+
+    from earmark_gateway.emergency import DeadManSwitch
+    from gwkit import FakeClock
+
+    visits = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            visits.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    clock = FakeClock()
+    switch = DeadManSwitch(clock)
+    url = f"http://127.0.0.1:{server.server_address[1]}/id"
+    asked = []
+    for _ in range(130):
+        asked.append(switch.visit(url))
+        clock.advance(1)
+    wait_for(lambda: len(visits) == 3)
+    assert sum(asked) == 3
+    assert not DeadManSwitch(clock).visit("")
+    server.shutdown()
+    server.server_close()
