@@ -295,6 +295,23 @@ def test_float_borders_saturate(tmp_path: Path) -> None:
     assert got.tolist() == [127, -128, 127, -128, 5, 6, 4, 6]
 
 
+def test_softmax_over_many_equal_classes_is_defined(tmp_path: Path) -> None:
+    net = Network()
+    x, y = net.tensor((1, 1000), 0.1), net.tensor((1, 1000), 1 / 256, -128)
+    net.inputs, net.outputs = [x], [y]
+    o = schema.SoftmaxOptionsT()
+    o.beta = 1.0
+    net.op(OPS.SOFTMAX, [x], [y], o)
+    compile_model(net.build(), tmp_path / "c", golden=False)
+    engine = HostModel(
+        tmp_path / "c", flags=["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
+    )
+    equal = np.zeros((1, 1000), np.int8)
+    assert (engine.invoke_many([equal])[0] == -128).all()
+    equal[0, 7] = 127
+    assert engine.invoke_many([equal])[0][0, 7] == 127
+
+
 def test_command_line(network: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "net.tflite"
     path.write_bytes(network)

@@ -254,7 +254,7 @@ def _logistic(node: Node) -> Layer:
         raise node.fail("the output's zero point is not -128", "convert again")
     fraction, shift = math.frexp(float(scale) * (1 << (31 - LOGISTIC_INTEGER_BITS)))
     multiplier = qm.round_half_away(fraction * (1 << 31))
-    if not 0 <= shift <= 30 or multiplier > qm.INT32_MAX:
+    if not 0 <= shift <= 62 or multiplier > qm.INT32_MAX:
         raise node.fail(f"input scale {scale}", "quantise with representative data")
     radius = qm.input_radius(LOGISTIC_INTEGER_BITS, shift)
     values = []

@@ -58,7 +58,8 @@ def make_plan(program: Program, ram_limit: int | None) -> Program:
 
 
 def _bands(program: Program) -> Iterator[rowband.Band]:
-    for n_layers in range(2, rowband.streamable_prefix(program) + 1):
+    longest = min(rowband.streamable_prefix(program), rowband.MAX_LAYERS)
+    for n_layers in range(2, longest + 1):
         band = rowband.schedule(program, n_layers)
         if band is not None:
             yield band

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # The list of steps is a table in flash, 6 bytes each.
 MAX_STEPS = 4096
+# Layers are numbered by one byte in that table.
+MAX_LAYERS = 255
 
 
 @dataclass(frozen=True)

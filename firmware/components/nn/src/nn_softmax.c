@@ -40,8 +40,9 @@ void em_softmax(const int32_t exp_q31[256], const int8_t *in, int8_t *out, uint3
         const int32_t scale = reciprocal_of_one_plus(fraction);
         const int32_t exponent = ACCUMULATOR_INTEGER_BITS - headroom + 31 - 8;
         for (uint32_t i = 0; i < n; i++) {
-            const int32_t q =
-                em_rounding_shift(em_high_mul(scale, exp_q31[largest - in[i]]), exponent);
+            const int32_t probability = em_high_mul(scale, exp_q31[largest - in[i]]);
+            /* More than 511 equal classes: each is below half a step (TFLM aborts there). */
+            const int32_t q = exponent < 32 ? em_rounding_shift(probability, exponent) : 0;
             out[i] = em_clamp_int8(q + INT8_MIN, INT8_MIN, INT8_MAX);
         }
         in += n;
