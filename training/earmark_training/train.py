@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -133,7 +134,7 @@ def _fingerprint(
         digest.update(f"{clip.label}:{len(clip.samples)}".encode())
         digest.update(clip.samples.tobytes())
     # A checkpoint of other code is another training.
-    for module in (augment, networks, windows, synth):
+    for module in (augment, networks, windows, synth, sys.modules[__name__]):
         digest.update(inspect.getsource(module).encode())
     digest.update(extract(spec, to_int16(clips[0].samples)).tobytes() if clips else b"")
     return digest.hexdigest()[:16]
@@ -193,7 +194,12 @@ def train(
     epoch_done = tf.Variable(0, dtype=tf.int64)
     losses = tf.Variable(tf.zeros(recipe.epochs))
     manager = tf.train.CheckpointManager(
-        tf.train.Checkpoint(model=model, optimizer=optimizer, epoch=epoch_done, losses=losses),
+        tf.train.Checkpoint(
+            # Listed one by one: tracking the objects would miss the state of the dropout's seed.
+            variables=[v.value for v in (*model.variables, *optimizer.variables)],
+            epoch=epoch_done,
+            losses=losses,
+        ),
         str(work_dir / _fingerprint(recipe, spec, labels, clips)),
         max_to_keep=1,
     )
