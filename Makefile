@@ -38,7 +38,7 @@ demo: setup-demo
 	$(BIN)/earmark demo $(if $(SERVE),--serve)
 
 test: setup lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
