@@ -16,6 +16,7 @@
 #include <freertos/queue.h>
 #include <freertos/task.h>
 #include <sdkconfig.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char TAG[] = "device";
@@ -38,7 +39,8 @@ typedef struct {
 
 typedef enum { UPDATE_NONE, UPDATE_RUNNING, UPDATE_DONE, UPDATE_FAILED } update_state_t;
 
-static em_device_t s_device;
+/* Labels only, 36 KiB: it may lie in PSRAM, which audio may not. */
+static em_device_t *s_device;
 static em_app_t *s_app;
 static StaticQueue_t s_queue_memory;
 static uint8_t s_queue_storage[QUEUE_LENGTH * sizeof(link_message_t)];
@@ -52,6 +54,7 @@ static uint64_t up_ms(void) {
     return (uint64_t)esp_timer_get_time() / 1000u;
 }
 
+#if CONFIG_EARMARK_NETWORK_MQTT
 /* From the MQTT task. A full queue drops the message: acknowledgements come again. */
 static void on_link(em_link_event_t event, const char *topic, const char *payload,
                     size_t payload_bytes) {
@@ -66,21 +69,22 @@ static void on_link(em_link_event_t event, const char *topic, const char *payloa
     (void)xQueueSend(s_queue, &message,
                      event == EM_LINK_MESSAGE ? 0 : pdMS_TO_TICKS(2 * SELF_TEST_MS));
 }
+#endif
 
 static void handle_link(const link_message_t *message) {
     switch (message->event) {
     case EM_LINK_UP:
         em_boot_check_pass(&s_boot_check, EM_CHECK_BROKER);
-        em_device_set_connected(&s_device, true);
+        em_device_set_connected(s_device, true);
         break;
     case EM_LINK_DOWN:
-        em_device_set_connected(&s_device, false);
+        em_device_set_connected(s_device, false);
         break;
     case EM_LINK_CERTIFICATE:
-        em_device_certificate_refused(&s_device);
+        em_device_certificate_refused(s_device);
         break;
     case EM_LINK_MESSAGE:
-        em_device_receive(&s_device, message->topic, message->payload, message->payload_bytes);
+        em_device_receive(s_device, message->topic, message->payload, message->payload_bytes);
         break;
     }
 }
@@ -102,7 +106,7 @@ static const char *self_test(void *context) {
         }
         vTaskDelay(pdMS_TO_TICKS(TICK_MS));
     }
-    em_device_set_self_test(&s_device, passed);
+    em_device_set_self_test(s_device, passed);
     return passed ? NULL : "golden_mismatch";
 }
 
@@ -132,7 +136,7 @@ static const char *update(void *context, em_update_kind_t kind, const char *vers
         atomic_store(&s_update, UPDATE_NONE);
         return "no_memory";
     }
-    em_device_set_updating(&s_device, true);
+    em_device_set_updating(s_device, true);
     return NULL;
 }
 
@@ -143,7 +147,7 @@ static void poll_update(void) {
         atomic_store(&s_update, UPDATE_NONE);
         break;
     case UPDATE_FAILED:
-        em_device_set_updating(&s_device, false);
+        em_device_set_updating(s_device, false);
         atomic_store(&s_update, UPDATE_NONE);
         break;
     case UPDATE_NONE:
@@ -228,14 +232,14 @@ static void init_device(void) {
         .audio_start_up_ms = s_app->audio_start_up_ms,
         .provisioned = s_app->provisioned,
     };
-    em_device_init(&s_device, &config);
-    s_device.kv_lost |= s_app->settings_lost;
-    em_device_set_self_test(&s_device, s_app->audio_ok);
+    em_device_init(s_device, &config);
+    s_device->kv_lost |= s_app->settings_lost;
+    em_device_set_self_test(s_device, s_app->audio_ok);
 }
 
 static void start_network(void) {
 #if CONFIG_EARMARK_NETWORK_MQTT
-    const em_message_t will = em_uplink_will(&s_device.uplink);
+    const em_message_t will = em_uplink_will(&s_device->uplink);
     esp_err_t error = em_wifi_start();
     if (error == ESP_OK) {
         error = em_wall_clock_start(CONFIG_EARMARK_NTP_SERVER);
@@ -248,7 +252,7 @@ static void start_network(void) {
         ESP_LOGE(TAG, "network: %s", esp_err_to_name(error));
     }
 #else
-    em_device_set_connected(&s_device, true);
+    em_device_set_connected(s_device, true);
 #endif
 }
 
@@ -260,7 +264,7 @@ static void poll_boot_check(void) {
     if (audio.heard && audio.mic_flags == 0) {
         em_boot_check_pass(&s_boot_check, EM_CHECK_MICROPHONE);
     }
-    if (!s_app->settings_lost && s_device.outbox.log_errors == 0) {
+    if (!s_app->settings_lost && s_device->outbox.log_errors == 0) {
         em_boot_check_pass(&s_boot_check, EM_CHECK_STORAGE);
     }
     const em_boot_t decision = s_app->audio_ok ? em_boot_check_poll(&s_boot_check, up_ms())
@@ -272,7 +276,7 @@ static void poll_boot_check(void) {
 
 static void factory_reset(void) {
     ESP_LOGW(TAG, "factory reset");
-    (void)em_device_factory_reset(&s_device);
+    (void)em_device_factory_reset(s_device);
 #if CONFIG_EARMARK_NETWORK_MQTT
     (void)esp_wifi_restore();
 #endif
@@ -284,6 +288,12 @@ void em_device_task_run(em_app_t *app) {
     s_app = app;
     s_queue =
         xQueueCreateStatic(QUEUE_LENGTH, sizeof(link_message_t), s_queue_storage, &s_queue_memory);
+    s_device =
+        heap_caps_calloc_prefer(1, sizeof *s_device, 2, MALLOC_CAP_SPIRAM, MALLOC_CAP_INTERNAL);
+    if (s_device == NULL) {
+        ESP_LOGE(TAG, "no memory for the device core");
+        abort();
+    }
     em_boot_check_init(&s_boot_check, app->on_trial);
     init_device();
     if (app->provisioned) {
@@ -294,14 +304,14 @@ void em_device_task_run(em_app_t *app) {
         if (xQueueReceive(s_queue, &message, pdMS_TO_TICKS(TICK_MS)) == pdTRUE) {
             handle_link(&message);
         }
-        em_device_tick(&s_device);
+        em_device_tick(s_device);
         poll_update();
         poll_boot_check();
         if (em_panel_factory_reset_wanted()) {
             factory_reset();
         }
         if (s_reboot_up_ms != 0 && up_ms() >= s_reboot_up_ms) {
-            (void)em_uplink_stop(&s_device.uplink);
+            (void)em_uplink_stop(&s_device->uplink);
             vTaskDelay(pdMS_TO_TICKS(TICK_MS));
             esp_restart();
         }

@@ -5,10 +5,10 @@
 #include "host_flash.h"
 #include "host_kv.h"
 #include "link.h"
+#include "options.h"
 #include "pcm_source.h"
 #include "state_file.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,15 +28,6 @@ enum {
 };
 
 typedef struct {
-    const char *audio_path, *device_id, *state_path;
-    bool raw, realtime, loopback, no_clock, verbose;
-    int link_fd;
-    int64_t start_unix_ms;
-    uint64_t seed;
-    uint32_t ack_wait_ms, drain_ms;
-} options_t;
-
-typedef struct {
     options_t options;
     uint64_t virtual_ms; /* audio time, and what passes after its end */
     uint64_t random_state;
@@ -50,21 +41,6 @@ typedef struct {
     em_device_t device;
     em_listener_t listener;
 } sim_t;
-
-static const char USAGE[] =
-    "usage: earmark-sim (--wav FILE | --pcm FILE|-) [options]\n"
-    "  --device-id ID       topic name of the device (default demo)\n"
-    "  --realtime           as fast as the audio; default: as fast as possible\n"
-    "  --loopback           no network: acknowledge every event here\n"
-    "  --link-fd N          read the line protocol from descriptor N (default 0)\n"
-    "  --start-unix-ms T    wall clock at the first sample (default: now)\n"
-    "  --no-clock           the wall clock is never set\n"
-    "  --state FILE         flash and settings survive here from run to run\n"
-    "  --seed N             reproducible ids (default: from the system)\n"
-    "  --ack-wait-ms N      longest wait for one acknowledgement (default 3000)\n"
-    "  --drain-ms N         longest wait for all of them at the end (default 10000)\n"
-    "Messages go to standard output; one line of results to standard error.\n"
-    "Exit status: 0 all delivered, 3 events left in the outbox, 1 bad input.\n";
 
 static uint64_t real_ms(void) {
     struct timespec now;
@@ -140,91 +116,6 @@ static void on_state(void *receiver, bool up) {
 
 static void on_message(void *receiver, const char *topic, const char *payload, size_t bytes) {
     em_device_receive(&((sim_t *)receiver)->device, topic, payload, bytes);
-}
-
-static bool parse_options(options_t *o, int argc, char **argv) {
-    enum {
-        WAV = 256,
-        PCM,
-        ID,
-        REALTIME,
-        LOOPBACK,
-        LINK,
-        START,
-        NO_CLOCK,
-        STATE,
-        SEED,
-        ACK,
-        DRAIN,
-        VERBOSE
-    };
-    static const struct option LONG[] = {{"wav", required_argument, NULL, WAV},
-                                         {"pcm", required_argument, NULL, PCM},
-                                         {"device-id", required_argument, NULL, ID},
-                                         {"realtime", no_argument, NULL, REALTIME},
-                                         {"loopback", no_argument, NULL, LOOPBACK},
-                                         {"link-fd", required_argument, NULL, LINK},
-                                         {"start-unix-ms", required_argument, NULL, START},
-                                         {"no-clock", no_argument, NULL, NO_CLOCK},
-                                         {"state", required_argument, NULL, STATE},
-                                         {"seed", required_argument, NULL, SEED},
-                                         {"ack-wait-ms", required_argument, NULL, ACK},
-                                         {"drain-ms", required_argument, NULL, DRAIN},
-                                         {"verbose", no_argument, NULL, VERBOSE},
-                                         {NULL, 0, NULL, 0}};
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    *o = (options_t){.device_id = "demo",
-                     .start_unix_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000,
-                     .seed = (uint64_t)now.tv_nsec * 1000003u ^ (uint64_t)now.tv_sec,
-                     .ack_wait_ms = 3000,
-                     .drain_ms = 10000};
-    int option;
-    while ((option = getopt_long(argc, argv, "", LONG, NULL)) != -1) {
-        switch (option) {
-        case WAV:
-        case PCM:
-            o->audio_path = optarg;
-            o->raw = option == PCM;
-            break;
-        case ID:
-            o->device_id = optarg;
-            break;
-        case REALTIME:
-            o->realtime = true;
-            break;
-        case LOOPBACK:
-            o->loopback = true;
-            break;
-        case LINK:
-            o->link_fd = (int)strtol(optarg, NULL, 10);
-            break;
-        case START:
-            o->start_unix_ms = strtoll(optarg, NULL, 10);
-            break;
-        case NO_CLOCK:
-            o->no_clock = true;
-            break;
-        case STATE:
-            o->state_path = optarg;
-            break;
-        case SEED:
-            o->seed = strtoull(optarg, NULL, 10);
-            break;
-        case ACK:
-            o->ack_wait_ms = (uint32_t)strtoul(optarg, NULL, 10);
-            break;
-        case DRAIN:
-            o->drain_ms = (uint32_t)strtoul(optarg, NULL, 10);
-            break;
-        case VERBOSE:
-            o->verbose = true;
-            break;
-        default:
-            return false;
-        }
-    }
-    return o->audio_path != NULL && optind == argc && strlen(o->device_id) <= EM_DEVICE_ID_CHARS;
 }
 
 static em_status_t start(sim_t *sim) {
@@ -353,8 +244,8 @@ int main(int argc, char **argv) {
     static sim_t sim;
     pcm_source_t source;
     const char *problem;
-    if (!parse_options(&sim.options, argc, argv)) {
-        fputs(USAGE, stderr);
+    if (!options_parse(&sim.options, argc, argv)) {
+        fputs(OPTIONS_USAGE, stderr);
         return 1;
     }
     if (pcm_source_open(&source, sim.options.audio_path, sim.options.raw, em_bundle.sample_rate_hz,
@@ -385,10 +276,12 @@ int main(int argc, char **argv) {
     fprintf(stderr,
             "{\"audio_s\":%.3f,\"events\":%" PRIu32 ",\"undelivered\":%" PRIu32
             ",\"dropped\":%" PRIu32 ",\"published\":%" PRIu32 ",\"inferences\":%" PRIu32
-            ",\"rebooting\":%s}\n",
+            ",\"pipeline_bytes\":%zu,\"rebooting\":%s}\n",
             (double)n_samples / em_bundle.sample_rate_hz, sim.device.outbox.next_seq - 1,
             sim.device.outbox.length, sim.device.outbox.dropped, sim.link.n_published,
-            em_pipeline_inferences(sim.listener.pipeline), sim.rebooting ? "true" : "false");
+            em_pipeline_inferences(sim.listener.pipeline),
+            em_pipeline_needed_bytes(&em_bundle, &em_frontend_tables, &em_model),
+            sim.rebooting ? "true" : "false");
     pcm_source_close(&source);
     free(sim.listener.pipeline);
     host_flash_close(&sim.flash);

@@ -48,6 +48,8 @@ class SimulationResult:
         Messages handed to the broker, of all kinds.
     inferences : int
         Runs of the network.
+    pipeline_bytes : int
+        Front end, window, arena and detector, as sized on this machine (64 bit).
     protocol : str
         ``MQTT 5``, ``MQTT 3.1.1`` or ``loopback``.
     """
@@ -58,6 +60,7 @@ class SimulationResult:
     dropped: int
     published: int
     inferences: int
+    pipeline_bytes: int
     protocol: str
 
 
