@@ -219,7 +219,7 @@ def acknowledge(
     if not tx.acknowledge_alert(alert_id, by=by, how=how, now_ms=now_ms):
         return False
     tx.cancel_outbox(alert_id)
-    tx.delete_timers(alert_id=alert_id)
+    tx.delete_timers(alert_id)
     alert = tx.get_alert(alert_id)
     assert alert is not None  # noqa: S101 - the update above has found it
     told = {

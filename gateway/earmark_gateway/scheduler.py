@@ -34,6 +34,9 @@ _TIMERS_PER_TRANSACTION = 50
 _ALIVE_KEY = "alive_ms"
 # How exactly a break of the gateway is known, against wear of a memory card.
 _ALIVE_S = 30.0
+_DAILY = ("digest", "no_activity", "self_test", "retention")
+# Brokers and devices deliver what they have kept within this time after a start.
+_CATCH_UP_MS = 300_000
 
 
 class Scheduler:
@@ -138,10 +141,19 @@ class Scheduler:
         )
 
     def set_daily_timers(self, tx: Transaction, now_ms: int) -> None:
-        """Set the timers that belong to a time of day, anew after every start and reload."""
+        """Set the timers that belong to a time of day, anew after every start and reload.
+
+        What fell due while the gateway was off is made up for: soon for "no activity", because the
+        sounds of that time are still arriving, at once for the others.
+        """
         config, zone = self._config, self._config.zone
-        for kind in ("digest", "no_activity", "self_test", "retention"):
-            tx.delete_timers(kind=kind)
+        for timer in tx.timers():
+            if timer.kind in _DAILY and timer.due_ms > now_ms:
+                tx.take_timer(timer.id)
+            elif timer.kind == "no_activity":
+                tx.take_timer(timer.id)
+                due_ms = now_ms + _CATCH_UP_MS
+                tx.insert_timer(model.Timer(key=timer.key, kind=timer.kind, due_ms=due_ms))
         times = {"retention:": next_at(now_ms, config.watch.digest_at, zone) - HOUR_MS}
         times["digest:"] = next_at(now_ms, config.watch.digest_at, zone)
         for i, entry in enumerate(config.no_activity):

@@ -303,6 +303,24 @@ def test_digest_and_self_test_come_at_their_time(make):
         assert tx.digest("2026-11-30") == {("Marta", "cough"): 1}
 
 
+def test_what_fell_due_while_the_gateway_was_off_is_made_up_for(make):
+    people = [{"id": "anna", "name": "A", "role": "primary", "channels": ["x://"], "digest": True}]
+    entry = {"resident": "Marta", "by": "10:00", "since": "05:00"}
+    clock = FakeClock(at("2026-11-21T07:30:00"))
+    bench = make(clock, **BERLIN, people=people, no_activity=[entry])
+    bench.scheduler.begin()
+    clock.advance(4 * 3600)
+    bench.scheduler.begin()
+    titles = [row.payload["title"] for row in bench.deliver()]
+    titles += [title for _, _, title in bench.run(5)]
+    assert titles == ["Gateway was off", "Summary of 2026-11-20"]
+    # Sounds of the morning arrive after the start: no false "no activity".
+    bench.event(event_type="cough", late=True, ts=at("2026-11-21T09:00:00"), sync=True)
+    assert bench.run(600) == []
+    with bench.store.read() as tx:
+        assert {t.key for t in tx.timers()} >= {"no_activity:0", "digest:"}
+
+
 def test_a_break_of_the_gateway_is_reported_at_its_next_start(make):
     bench = make()
     bench.scheduler.begin()

@@ -164,8 +164,8 @@ class AlertQueries(Protocol):
         """All timers in order of time."""
         ...
 
-    def delete_timers(self, *, alert_id: int | None = None, kind: str = "") -> None:
-        """Drop the timers of an alert, or all of a kind."""
+    def delete_timers(self, alert_id: int) -> None:
+        """Drop the timers of an alert."""
         ...
 
     def pull_in_timers(self, now_ms: int) -> int:

@@ -151,12 +151,9 @@ class AlertSql(SqlBase):
             for row in self._all(f"SELECT {_TIMER.columns} FROM timers ORDER BY due_ms, id")
         ]
 
-    def delete_timers(self, *, alert_id: int | None = None, kind: str = "") -> None:
-        """Drop the timers of an alert, or all of a kind."""
-        if alert_id is not None:
-            self._change("DELETE FROM timers WHERE alert_id = ?", alert_id)
-        if kind:
-            self._change("DELETE FROM timers WHERE kind = ?", kind)
+    def delete_timers(self, alert_id: int) -> None:
+        """Drop the timers of an alert."""
+        self._change("DELETE FROM timers WHERE alert_id = ?", alert_id)
 
     def pull_in_timers(self, now_ms: int) -> int:
         """No interval may take longer than its length, whatever the clock did."""
