@@ -75,6 +75,35 @@ def test_it_compiles_without_a_warning_with_clang(tmp_path, stand_in_dir):
     )
 
 
+FUZZ_SECONDS = 3
+FUZZERS = sorted(path.stem for path in (HOST / "fuzz").glob("fuzz_*.c"))
+
+
+@pytest.fixture(scope="session")
+def fuzzers(tmp_path_factory):
+    return build(
+        tmp_path_factory.mktemp("fuzz"),
+        f"-DCMAKE_C_COMPILER={require_tool('clang-22')}",
+        "-DEARMARK_FUZZ=ON",
+        "-DEARMARK_SANITIZE=address,undefined,fuzzer-no-link",
+        targets=tuple(FUZZERS),
+    )
+
+
+@pytest.mark.parametrize("name", FUZZERS)
+def test_parsers_withstand_random_bytes(fuzzers, tmp_path, name):
+    """A few seconds each; docs/firmware.md has the command for longer runs."""
+    run = subprocess.run(
+        [fuzzers / "fuzz" / name, f"-max_total_time={FUZZ_SECONDS}", "-max_len=2048"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=tmp_path,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+
+
 def line_counts(directory: Path) -> dict[str, dict[int, int]]:
     """Executions per line of every component source, all test programs together."""
     gcov = require_tool("gcov")
