@@ -70,7 +70,6 @@ class MqttLink:
         self._handlers: list[tuple[str, Callable[[str, bytes], None]]] = []
         self._connected = threading.Event()
         self._closing = False
-        self.connected_since_s: float | None = None
         self.lost_since_s: float | None = clock.monotonic_s()
         self.echo_s = clock.monotonic_s()
         self.errors = 0
@@ -204,14 +203,13 @@ class MqttLink:
             client.subscribe([(topic, 1) for topic in wanted])
         client.publish(self._status_topic, b"online", qos=1, retain=True)
         now_s = self._clock.monotonic_s()
-        self.connected_since_s, self.lost_since_s, self.echo_s = now_s, None, now_s
+        self.lost_since_s, self.echo_s = None, now_s
         self._connected.set()
         log.info("broker connected", extra={"session_present": bool(flags.session_present)})
 
     def _on_disconnect(self, _: paho.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
         self._new_epoch()
         self._connected.clear()
-        self.connected_since_s = None
         self.lost_since_s = self._clock.monotonic_s()
         if not self._closing:
             log.warning("broker lost", extra={"reason": str(reason)})

@@ -11,10 +11,9 @@ from gwkit import BOOT, START_MS, Bench, event_fields, health_fields, incoming
 
 
 @pytest.fixture
-def bench(tmp_path):
-    store = SqliteStore(str(tmp_path / "t.db"))
-    yield Bench(store, rules=[{"labels": ["*"], "severity": "notice", "group_s": 0}])
-    store.close()
+def bench(store):
+    """On both stores."""
+    return Bench(store, rules=[{"labels": ["*"], "severity": "notice", "group_s": 0}])
 
 
 def acks(outcome):

@@ -148,10 +148,6 @@ class AlertQueries(Protocol):
         """Timers due by now, the most overdue first."""
         ...
 
-    def next_timer_ms(self) -> int | None:
-        """When the next timer is due."""
-        ...
-
     def take_timer(self, timer_id: int) -> bool:
         """Remove a timer; False if another replica was faster."""
         ...

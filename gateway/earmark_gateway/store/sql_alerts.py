@@ -128,11 +128,6 @@ class AlertSql(SqlBase):
         )
         return [_TIMER(row) for row in rows]
 
-    def next_timer_ms(self) -> int | None:
-        """When the next timer is due."""
-        row = self._one("SELECT MIN(due_ms) FROM timers")
-        return row[0] if row else None
-
     def take_timer(self, timer_id: int) -> bool:
         """Remove a timer; whoever succeeds acts on it."""
         return self._change("DELETE FROM timers WHERE id = ?", timer_id) == 1
