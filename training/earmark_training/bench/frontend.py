@@ -17,6 +17,8 @@ from earmark_dsp.spec import load_spec
 from rich.console import Console
 from rich.progress import track
 
+from earmark_training.bench.lx6_frontend import count_instructions
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -158,7 +160,11 @@ def main(
     """Measure the front end; every figure in its documentation comes from this command."""
     results = measure_speed()
     results |= measure_accuracy(clips)
-    results["state_bytes_host"] = {name: FrontEnd(load_spec(name)).state_bytes for name in SPECS}
+    results |= count_instructions(SPECS)
+    results["state_bytes"] = FrontEnd(load_spec(SPEED_SPEC)).state_bytes
+    results["state_bytes_by_front_end"] = {
+        name: FrontEnd(load_spec(name)).state_bytes for name in SPECS
+    }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     console.print_json(data=results)

@@ -48,7 +48,10 @@ def run_frontend(spec: FrontEndSpec, pcm: NDArray[np.int16], *, level: str = "-O
             *(path for path in generated if path.suffix == ".c"),
         ]
         units = [Unit(path, (level, *includes)) for path in sources]
-        return run(build(units, Path(folder) / "frontend.elf"), {"pcm.raw": pcm.tobytes()})
+        done = run(build(units, Path(folder) / "frontend.elf"), {"pcm.raw": pcm.tobytes()})
+    if done.status != 0:
+        raise RuntimeError(f"the front end stopped with status {done.status} on the LX6")
+    return done
 
 
 def count_instructions(names: Sequence[str]) -> dict[str, Any]:
