@@ -216,7 +216,23 @@ class _Builder:
             return None
         y = self.like(x, out)
         paddings = self.net.constant(np.array(amounts, np.int32))
-        self.net.op(OPS.PAD, [x, paddings], [y], schema.PadOptionsT())
+        if self.integer(0, 3):
+            self.net.op(OPS.PAD, [x, paddings], [y], schema.PadOptionsT())
+            return y
+        value = np.array([self.rng.integers(-128, 128)], np.int8)
+        fill = self.net.tensor((1,), self.net.scale(x), self.net.zero_point(x), data=value)
+        self.net.op(OPS.PADV2, [x, paddings, fill], [y], schema.PadV2OptionsT())
+        return y
+
+    def expand_dims(self) -> int | None:
+        x = self.pick()
+        shape = self.net.shape(x)
+        if len(shape) > 3:
+            return None
+        axis = self.integer(0, len(shape))
+        y = self.like(x, (*shape[:axis], 1, *shape[axis:]))
+        where = self.net.constant(np.array([axis], np.int32))
+        self.net.op(OPS.EXPAND_DIMS, [x, where], [y], schema.ExpandDimsOptionsT())
         return y
 
     def concatenation(self) -> int | None:
@@ -342,7 +358,7 @@ class _Builder:
 
     METHODS = (
         conv, conv, conv, depthwise, depthwise, fully_connected, pool, mean, binary, binary,
-        pad, concatenation, reshape, transpose, strided_slice, split, unary, unary,
+        pad, concatenation, reshape, expand_dims, transpose, strided_slice, split, unary, unary,
     )  # fmt: skip
 
     def input(self) -> None:
@@ -355,6 +371,14 @@ class _Builder:
         else:
             real = self.net.tensor(shape, dtype=FLOAT32)
             self.net.inputs.append(real)
+            if not self.integer(0, 2):  # floats may be moved before they are quantised
+                amounts = np.array([[0, 0], [1, 0], [0, 2], [0, 0]], np.int32)
+                shape = tuple(n + int(a.sum()) for n, a in zip(shape, amounts, strict=True))
+                padded = self.net.tensor(shape, dtype=FLOAT32)
+                self.net.op(
+                    OPS.PAD, [real, self.net.constant(amounts)], [padded], schema.PadOptionsT()
+                )
+                real = padded
             x = self.quantised(shape)
             self.net.op(OPS.QUANTIZE, [real], [x], schema.QuantizeOptionsT())
         self.live.append(x)

@@ -60,7 +60,9 @@ def weights_source(tables: Tables, name: str) -> tuple[str, str]:
     for table_name, table in tables.items:
         declaration = f"const {table.ctype} {name}_{table_name}[{table.values.shape[0]}]"
         header.append(f"extern {declaration};")
-        source += [f"{declaration} = {{", *_values(table), "};", ""]
+        # Kernels of the LX6 read weights by words.
+        aligned = "_Alignas(4) " if table.ctype == "em_weight_t" else ""
+        source += [f"{aligned}{declaration} = {{", *_values(table), "};", ""]
     header += ["", "#endif", ""]
     return "\n".join(header), "\n".join(source)
 
@@ -177,10 +179,13 @@ class LayerWriter:
             return f"({qualifier}{ctype} *)(run->arena + {s.offset})"
         return f"({qualifier}{ctype} *)run->{s.kind}s[{s.slot}]"
 
-    def _is_float(self, i: int) -> bool:
+    def _tensor(self, i: int) -> Tensor:
+        """Tensor `i`; its storage may be larger when it took over an input's memory."""
         tensors = self.program.model.tensors
-        i = self.program.model.outputs[-1 - i] if i < 0 else i
-        return tensors[i].dtype is TensorType.FLOAT32
+        return tensors[self.program.model.outputs[-1 - i] if i < 0 else i]
+
+    def _is_float(self, i: int) -> bool:
+        return self._tensor(i).dtype is TensorType.FLOAT32
 
     def _ring(self, i: int, rows: int) -> int:
         return self.program.storage[i].ring_rows or rows
@@ -211,8 +216,8 @@ class LayerWriter:
                 f"em_{layer.kernel}(&layer, {src}, {in_ring},",
                 f"    {dst}, {out_ring}, {tail}",
             ]
-        in_bytes = self.program.storage[layer.inputs[0]].n_bytes // layer.batch
-        out_bytes = self.program.storage[layer.output].n_bytes // layer.batch
+        in_bytes = self._tensor(layer.inputs[0]).n_bytes // layer.batch
+        out_bytes = self._tensor(layer.output).n_bytes // layer.batch
         return [
             f"for (uint32_t map = 0; map < {layer.batch}; map++) {{",
             f"    em_{layer.kernel}(&layer, {src} + map * {in_bytes}u, {in_ring},",
@@ -226,7 +231,7 @@ class LayerWriter:
 
     def _flat(self, index: int, layer: Layer, ins: list[str], out: str) -> list[str]:
         rings = [self.program.storage[i] for i in (*layer.inputs, layer.output)]
-        elements = self.program.storage[layer.output].n_bytes // self._item(layer.output)
+        elements = self._tensor(layer.output).elements
         if index >= self.program.n_streamed:
             return [self._flat_call(index, layer, ins, out, elements)]
         per_row = elements // rings[0].rows
@@ -238,9 +243,6 @@ class LayerWriter:
         moved = [at(p, s) for p, s in zip(ins, rings[:-1], strict=True)]
         call = self._flat_call(index, layer, moved, at(out, rings[-1]), per_row)
         return ["for (; y < y_end; y++) {", f"    {call}", "}"]
-
-    def _item(self, i: int) -> int:
-        return 4 if self._is_float(i) else 1
 
     def _flat_call(self, index: int, layer: Layer, ins: list[str], out: str, n: int) -> str:
         if layer.kernel == "lookup":
@@ -292,7 +294,7 @@ class LayerWriter:
         return [f"em_copy(&layer, {ins[0]}, {out});"]
 
     def _pad(self, _index: int, layer: Layer, ins: list[str], out: str) -> list[str]:
-        n_bytes = self.program.storage[layer.output].n_bytes
+        n_bytes = self._tensor(layer.output).n_bytes
         fill = layer.scalars["fill"]
         return [f"memset({out}, {fill}, {n_bytes});", f"em_copy(&layer, {ins[0]}, {out});"]
 
