@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from earmark_dsp.errors import EarmarkError
 
 from earmark_training.deploy import rowband
+from earmark_training.deploy.lx6_scratch import scratch_bytes
 from earmark_training.deploy.memory import place
 from earmark_training.deploy.program import (
     Program,
@@ -86,11 +87,22 @@ def _plan(program: Program, band: rowband.Band | None) -> Program:
     for i in range(n_streamed, n_layers):
         rows = planned.layers[i].rows
         planned.steps.append(Step(i, 0, rows.out_rows if rows else 1))
-    planned.scratch = {
-        i: Storage("arena", layer.scratch_bytes, f"scratch of layer {i}", 0, slots[i], slots[i])
-        for i, layer in enumerate(planned.layers)
-        if layer.scratch_bytes
-    }
+    planned.scratch = _scratch(planned, slots, n_streamed)
+    scratch = {id(s): s for s in planned.scratch.values()}
     blocks = [s for s in planned.storages() if s.kind == "arena"]
-    planned.arena_bytes = place([*blocks, *planned.scratch.values()])
+    planned.arena_bytes = place([*blocks, *scratch.values()])
     return planned
+
+
+def _scratch(program: Program, slots: list[int], n_streamed: int) -> dict[int, Storage]:
+    """Scratch by layer; streamed layers take turns, so they share one block."""
+    sizes = {i: scratch_bytes(layer) for i, layer in enumerate(program.layers)}
+    shared_bytes = max((n for i, n in sizes.items() if i < n_streamed), default=0)
+    shared = Storage("arena", shared_bytes, "scratch of the streamed layers")
+    return {
+        i: shared
+        if i < n_streamed
+        else Storage("arena", n, f"scratch of layer {i}", 0, slots[i], slots[i])
+        for i, n in sizes.items()
+        if n
+    }

@@ -15,13 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* MAC16 multiplies 16 by 16 bits, so the LX6 stores weights widened. One source text serves both.
- */
-#ifdef EM_NN_MAC16
-typedef int16_t em_weight_t;
-#else
+/* Weights stay int8 in flash on every target; MAC16 kernels widen them once per block of pixels. */
 typedef int8_t em_weight_t;
-#endif
 
 /* Bias and requantisation of one output channel: real multiplier = multiplier * 2^(shift - 31). */
 typedef struct {
