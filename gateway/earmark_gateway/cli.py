@@ -160,6 +160,15 @@ def devices_revoke(device_id: str, config: ConfigPath = DEFAULT_CONFIG) -> None:
     admin.revoke(config, device_id)
 
 
+@app.command("hash-password")
+def hash_password() -> None:
+    """Ask for the page's password; print the line for the configuration."""
+    from earmark_gateway.web.session import hash_password as hashed
+
+    password = typer.prompt("Password for the page", hide_input=True, confirmation_prompt=True)
+    typer.echo(f'[web]\nenabled = true\npassword_hash = "{hashed(password)}"')
+
+
 def main() -> None:
     """Entry point: a problem is one message, not a traceback."""
     try:

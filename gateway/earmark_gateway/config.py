@@ -136,10 +136,10 @@ class StoreSection(_Section):
 class WebSection(_Section):
     """The caregivers' page."""
 
-    enabled: bool = True
+    enabled: bool = False
     host: str = "127.0.0.1"
     port: int = Field(default=8480, ge=0, le=65535)
-    # argon2id hash from `earmark-gateway hash-password`; without one the page asks to set it.
+    # argon2id hash from `earmark-gateway hash-password`; without one nobody can sign in.
     password_hash: SecretStr = SecretStr("")
     # Demonstration only: no login, refused on anything but loopback.
     login: bool = True
@@ -307,7 +307,14 @@ class Config(BaseSettings):
 
 
 _ROUTABLE = frozenset(
-    {"device_offline", "microphone_fault", "device_fault", "events_missing", "no_activity"}
+    {
+        "device_offline",
+        "microphone_fault",
+        "microphone_muted",
+        "device_fault",
+        "events_missing",
+        "no_activity",
+    }
 )
 
 

@@ -46,8 +46,12 @@ def run_gateway(config_path: Path, ready_file: Path | None) -> int:
 
 def start_extras(gateway: Gateway) -> list[Any]:
     """Start the optional parts; each has a `stop` method."""
-    del gateway
-    return []
+    extras: list[Any] = []
+    if gateway.config.web.enabled:
+        from earmark_gateway.web.server import WebServer
+
+        extras.append(WebServer(gateway))
+    return extras
 
 
 def _announce_ready(gateway: Gateway, stop: threading.Event, ready_file: Path | None) -> None:

@@ -1,0 +1,1 @@
+"""The caregivers' page: works without JavaScript, on an old phone, at three in the morning."""

@@ -1,0 +1,258 @@
+"""Routes of the page. Reading is plain HTML; every change is a POST with a form token."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import (
+    HTMLResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from earmark_gateway.links import LinkError
+from earmark_gateway.web import views
+from earmark_gateway.web.live import Live
+from earmark_gateway.web.security import SecurityHeaders
+from earmark_gateway.web.session import (
+    COOKIE,
+    SESSION_S,
+    LoginLimit,
+    Sessions,
+    password_matches,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from earmark_gateway.service import Gateway
+
+_PING_S = 20.0  # keeps proxies and phones from closing a quiet stream
+_MAX_FORM_FIELDS = 8
+
+
+class Pages:
+    """Request handlers around one gateway."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.sessions = Sessions()
+        self.limit = LoginLimit()
+        self.live = Live()
+        gateway.add_listener(self.live.changed)
+
+    # --- who is there ------------------------------------------------------------------------
+
+    def cookie(self, request: Request) -> str:
+        """Return the session's cookie; a fixed word where login is off (loopback only)."""
+        if not self.gateway.config.web.login:
+            return "open"
+        return request.cookies.get(COOKIE, "")
+
+    def signed_in(self, request: Request) -> bool:
+        """Whether this request may read and change."""
+        if not self.gateway.config.web.login:
+            return True
+        return self.sessions.valid(self.cookie(request), self.gateway.clock.now_ms() / 1000)
+
+    def page(self, request: Request, name: str, **values: Any) -> HTMLResponse:
+        """Render a template with what every page needs."""
+        token = self.sessions.form_token(self.cookie(request))
+        return HTMLResponse(views.render(name, self.gateway, form_token=token, **values))
+
+    def reading(
+        self, handler: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Require a session for a page."""
+
+        async def guarded(request: Request) -> Response:
+            if not self.signed_in(request):
+                return RedirectResponse("/login", status_code=303)
+            return await handler(request)
+
+        return guarded
+
+    def changing(
+        self, handler: Callable[[Request, Any], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Require a session and its form token for a change."""
+
+        async def guarded(request: Request) -> Response:
+            if not self.signed_in(request):
+                return RedirectResponse("/login", status_code=303)
+            form = await request.form(max_fields=_MAX_FORM_FIELDS, max_files=0)
+            if not self.sessions.form_token_matches(
+                self.cookie(request), str(form.get("form_token", ""))
+            ):
+                return PlainTextResponse("This form is out of date. Go back, reload.", 403)
+            return await handler(request, form)
+
+        return guarded
+
+    # --- pages -------------------------------------------------------------------------------
+
+    async def now(self, request: Request) -> Response:
+        """Show what is going on: open alerts, then the latest sounds."""
+        values = await asyncio.to_thread(views.now_values, self.gateway)
+        return self.page(request, "now.html", **values)
+
+    async def timeline(self, request: Request) -> Response:
+        """Everything that was heard, newest first."""
+        before = request.query_params.get("before", "")
+        before_ms = int(before) if before.isdecimal() else None
+        values = await asyncio.to_thread(views.timeline_values, self.gateway, before_ms)
+        return self.page(request, "timeline.html", **values)
+
+    async def devices(self, request: Request) -> Response:
+        """Devices with their health; quarantined ones with a button to approve."""
+        values = await asyncio.to_thread(views.device_values, self.gateway)
+        return self.page(request, "devices.html", **values)
+
+    async def circle(self, request: Request) -> Response:
+        """Who is told what, and when."""
+        return self.page(request, "circle.html", **views.circle_values(self.gateway))
+
+    async def privacy(self, request: Request) -> Response:
+        """Show what leaves the device, with the latest message as it came."""
+        values = await asyncio.to_thread(views.privacy_values, self.gateway)
+        return self.page(request, "privacy.html", **values)
+
+    # --- changes -----------------------------------------------------------------------------
+
+    async def acknowledge(self, request: Request, form: Any) -> Response:
+        """Somebody takes care of an alert."""
+        by = views.person_id(self.gateway, str(form.get("by", "")))
+        alert_id = int(request.path_params["alert_id"])
+        await asyncio.to_thread(self.gateway.acknowledge, alert_id, by=by, how="page")
+        return RedirectResponse("/", status_code=303)
+
+    async def false_alarm(self, request: Request, form: Any) -> Response:
+        """Nothing was there. Only text is recorded: there is no audio to look at."""
+        by = views.person_id(self.gateway, str(form.get("by", "")))
+        await asyncio.to_thread(
+            self.gateway.false_alarm,
+            int(request.path_params["alert_id"]),
+            by=by,
+            note=str(form.get("note", ""))[:200],
+        )
+        return RedirectResponse("/", status_code=303)
+
+    async def approve(self, request: Request, form: Any) -> Response:
+        """Let a quarantined device in."""
+        await asyncio.to_thread(
+            self.gateway.approve,
+            request.path_params["device_id"],
+            name=str(form.get("name", ""))[:64],
+            room=str(form.get("room", ""))[:64],
+            resident=str(form.get("resident", ""))[:64],
+        )
+        return RedirectResponse("/devices", status_code=303)
+
+    # --- links from notifications ------------------------------------------------------------
+
+    async def show_link(self, request: Request) -> Response:
+        """Only show: mail scanners follow links."""
+        token = request.path_params["token"]
+        try:
+            link = self.gateway.read_link(token)
+        except LinkError as exc:
+            return HTMLResponse(views.render("message.html", self.gateway, text=str(exc)), 410)
+        alert = await asyncio.to_thread(views.alert_of, self.gateway, link.alert_id)
+        return HTMLResponse(views.render("link.html", self.gateway, alert=alert, token=token))
+
+    async def use_link(self, request: Request) -> Response:
+        """Acknowledge; the token itself is the permission."""
+        try:
+            first = await asyncio.to_thread(
+                self.gateway.acknowledge_by_link, request.path_params["token"]
+            )
+        except LinkError as exc:
+            return HTMLResponse(views.render("message.html", self.gateway, text=str(exc)), 410)
+        text = "Thank you. The others are told." if first else "Somebody was faster. Thank you."
+        return HTMLResponse(views.render("message.html", self.gateway, text=text))
+
+    # --- login -------------------------------------------------------------------------------
+
+    async def login_form(self, _request: Request) -> Response:
+        """Ask for the password."""
+        return HTMLResponse(views.render("login.html", self.gateway, wrong=""))
+
+    async def login(self, request: Request) -> Response:
+        """Check the password."""
+        now_s = self.gateway.clock.now_ms() / 1000
+        address = request.client.host if request.client else ""
+        if self.limit.blocked(address, now_s):
+            text = "Too many wrong passwords. Wait a minute."
+            return HTMLResponse(views.render("login.html", self.gateway, wrong=text), 429)
+        form = await request.form(max_fields=_MAX_FORM_FIELDS, max_files=0)
+        stored = self.gateway.config.web.password_hash.get_secret_value()
+        given = str(form.get("password", ""))
+        if not await asyncio.to_thread(password_matches, stored, given):
+            self.limit.failed(address, now_s)
+            text = "That is not the password."
+            return HTMLResponse(views.render("login.html", self.gateway, wrong=text), 401)
+        answer = RedirectResponse("/", status_code=303)
+        answer.set_cookie(
+            COOKIE,
+            self.sessions.issue(now_s),
+            max_age=SESSION_S,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+        return answer
+
+    # --- live --------------------------------------------------------------------------------
+
+    async def events(self, _request: Request) -> Response:
+        """Server-sent events: one line whenever something has changed."""
+
+        async def stream() -> AsyncIterator[str]:
+            with self.live.subscribe() as changed:
+                yield "retry: 3000\n\n"
+                while True:
+                    try:
+                        await asyncio.wait_for(changed.wait(), _PING_S)
+                    except TimeoutError:
+                        yield ": still here\n\n"
+                        continue
+                    changed.clear()
+                    yield "event: change\ndata: now\n\n"
+
+        return StreamingResponse(
+            stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+
+
+def create_app(gateway: Gateway) -> Starlette:
+    """Build the application for a running gateway."""
+    pages = Pages(gateway)
+    reading, changing = pages.reading, pages.changing
+    return Starlette(
+        routes=[
+            Route("/", reading(pages.now)),
+            Route("/timeline", reading(pages.timeline)),
+            Route("/devices", reading(pages.devices)),
+            Route("/circle", reading(pages.circle)),
+            Route("/privacy", reading(pages.privacy)),
+            Route("/events", reading(pages.events)),
+            Route("/alerts/{alert_id:int}/ack", changing(pages.acknowledge), methods=["POST"]),
+            Route("/alerts/{alert_id:int}/false", changing(pages.false_alarm), methods=["POST"]),
+            Route("/devices/{device_id}/approve", changing(pages.approve), methods=["POST"]),
+            Route("/a/{token}", pages.show_link),
+            Route("/a/{token}", pages.use_link, methods=["POST"]),
+            Route("/login", pages.login_form),
+            Route("/login", pages.login, methods=["POST"]),
+            Mount("/static", StaticFiles(packages=[("earmark_gateway.web", "static")])),
+        ],
+        middleware=[Middleware(SecurityHeaders, allowed_hosts=views.allowed_hosts(gateway))],
+    )
