@@ -49,5 +49,11 @@ format: setup
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 	git ls-files '*.c' '*.h' | xargs -r $(BIN)/clang-format -i
 
+# Figures for the pages; JSON under build/bench/.
+bench: setup
+	$(BIN)/python -m earmark_training.bench.frontend
+	$(BIN)/python -m earmark_training.bench.engine
+	$(BIN)/python -m earmark_gateway.bench
+
 clean:
 	rm -rf build
