@@ -156,7 +156,7 @@ static void poll_update(void) {
     }
 }
 
-static void state_changed(void *context, em_device_state_t from, em_device_state_t to) {
+static void show_state(void) {
     static const em_led_pattern_t PATTERNS[] = {
         [EM_STATE_UNPROVISIONED] = EM_LED_UNPROVISIONED,
         [EM_STATE_CONNECTING] = EM_LED_CONNECTING,
@@ -165,9 +165,12 @@ static void state_changed(void *context, em_device_state_t from, em_device_state
         [EM_STATE_UPDATING] = EM_LED_UPDATING,
         [EM_STATE_FAULT] = EM_LED_FAULT,
     };
+    em_panel_show(em_handover_muted(&s_app->handover) ? EM_LED_MUTED : PATTERNS[s_device->state]);
+}
+
+static void state_changed(void *context, em_device_state_t from, em_device_state_t to) {
     (void)context;
     ESP_LOGI(TAG, "%s -> %s", em_device_state_name(from), em_device_state_name(to));
-    em_panel_show(PATTERNS[to]);
 }
 
 static uint32_t count_watchdog_resets(void) {
@@ -307,6 +310,10 @@ void em_device_task_run(em_app_t *app) {
         em_device_tick(s_device);
         poll_update();
         poll_boot_check();
+        if (em_panel_mute_pressed()) {
+            em_device_set_muted(s_device, !em_handover_muted(&s_app->handover));
+        }
+        show_state();
         if (em_panel_factory_reset_wanted()) {
             factory_reset();
         }

@@ -12,7 +12,7 @@ static StaticTask_t s_task;
 static StackType_t s_stack[STACK_BYTES];
 static _Atomic uint32_t s_pattern = EM_LED_CONNECTING;
 static _Atomic uint32_t s_identify_until_ms;
-static _Atomic bool s_reset_wanted;
+static _Atomic bool s_reset_wanted, s_mute_pressed;
 
 static uint64_t up_ms(void) {
     return (uint64_t)esp_timer_get_time() / 1000u;
@@ -26,8 +26,15 @@ static void panel_task(void *argument) {
         const bool identifying = now < atomic_load(&s_identify_until_ms);
         em_panel_led(em_led_is_on(
             identifying ? EM_LED_IDENTIFY : (em_led_pattern_t)atomic_load(&s_pattern), now));
-        if (em_button_sample(&button, em_panel_button(), now) == EM_BUTTON_FACTORY_RESET) {
+        switch (em_button_sample(&button, em_panel_button(), now)) {
+        case EM_BUTTON_FACTORY_RESET:
             atomic_store(&s_reset_wanted, true);
+            break;
+        case EM_BUTTON_SHORT:
+            atomic_store(&s_mute_pressed, true);
+            break;
+        case EM_BUTTON_NONE:
+            break;
         }
         vTaskDelay(pdMS_TO_TICKS(PERIOD_MS));
     }
@@ -54,4 +61,8 @@ void em_panel_identify(void) {
 
 bool em_panel_factory_reset_wanted(void) {
     return atomic_exchange(&s_reset_wanted, false);
+}
+
+bool em_panel_mute_pressed(void) {
+    return atomic_exchange(&s_mute_pressed, false);
 }

@@ -30,6 +30,9 @@ void em_panel_identify(void);
 /* True once after ten seconds of holding the button. */
 bool em_panel_factory_reset_wanted(void);
 
+/* True once after each short press. */
+bool em_panel_mute_pressed(void);
+
 /* Emulators: messages as lines of the simulator's protocol on the console. */
 em_network_t em_console_network_port(void);
 

@@ -326,6 +326,18 @@ static void test_overruns_are_shown_for_a_minute(void) {
     CHECK(said("\"state\":\"fault\"") && said("\"self_test\""));
 }
 
+static void test_mute_is_told(void) {
+    begin();
+    em_device_set_connected(&rig.device, true);
+    em_device_set_muted(&rig.device, true);
+    CHECK(em_handover_muted(&rig.handover));
+    next_health();
+    CHECK(said("\"muted\""));
+    em_device_set_muted(&rig.device, false);
+    next_health();
+    CHECK(!said("\"muted\""));
+}
+
 /* An event a second for two hours, a gateway that acknowledges: the budget holds in every window.
  */
 static void test_egress_stays_below_the_lowest_speech_codec(void) {
@@ -373,6 +385,7 @@ int main(void) {
     test_refused_certificate();
     test_a_gateway_that_never_acknowledges();
     test_overruns_are_shown_for_a_minute();
+    test_mute_is_told();
     test_egress_stays_below_the_lowest_speech_codec();
     test_the_budget_is_what_limits_it();
     rig_close(&rig);

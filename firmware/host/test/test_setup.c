@@ -118,6 +118,10 @@ static void test_indicator(void) {
     }
     CHECK_EQUAL(n_short, 1); /* the 10 ms bounce and the long press are none */
     CHECK_EQUAL(n_reset, 1);
+    em_button_t shorted = {0};
+    for (now = 0; now < 60000; now += 10) {
+        CHECK_EQUAL(em_button_sample(&shorted, true, now), EM_BUTTON_NONE);
+    }
 }
 
 /* A stand-in for SHA-256 and ECDSA: the signature repeats a sum that the image must have. */

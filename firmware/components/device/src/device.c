@@ -155,6 +155,7 @@ static uint32_t health_flags(em_device_t *d, const em_audio_status_t *audio, boo
     flags |=
         d->overruns_seen && up_ms(d) - d->overrun_up_ms < OVERRUN_SHOWN_MS ? EM_HEALTH_OVERRUN : 0;
     flags |= d->self_test_failed ? EM_HEALTH_SELF_TEST : 0;
+    flags |= em_handover_muted(d->config.handover) ? EM_HEALTH_MUTED : 0;
     return flags;
 }
 
@@ -286,6 +287,10 @@ void em_device_set_updating(em_device_t *d, bool updating) {
 
 void em_device_set_self_test(em_device_t *d, bool passed) {
     d->self_test_failed = !passed;
+}
+
+void em_device_set_muted(em_device_t *d, bool muted) {
+    em_handover_set_muted(d->config.handover, muted);
 }
 
 void em_device_receive(em_device_t *d, const char *topic, const char *payload,

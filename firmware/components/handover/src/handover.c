@@ -76,3 +76,11 @@ bool em_handover_self_test_done(const em_handover_t *h, bool *passed) {
     *passed = atomic_load(&h->self_test_passed);
     return !em_handover_self_test_wanted(h);
 }
+
+void em_handover_set_muted(em_handover_t *h, bool muted) {
+    atomic_store(&h->muted, muted);
+}
+
+bool em_handover_muted(const em_handover_t *h) {
+    return atomic_load(&h->muted);
+}

@@ -6,6 +6,7 @@
 #include <esp_timer.h>
 #include <freertos/FreeRTOS.h>
 #include <freertos/task.h>
+#include <string.h>
 
 enum {
     CHUNK_SAMPLES = 320,
@@ -47,6 +48,9 @@ static void classify_task(void *argument) {
             s_listener.status.overruns = atomic_load(&s_config.ring->n_overruns);
             s_listener.status.stack_min_bytes = smallest_free_stack();
             (void)em_listener_process(&s_listener, pcm, n);
+            if (s_listener.muted) {
+                memset(pcm, 0, sizeof pcm);
+            }
         } else {
             vTaskDelay(pdMS_TO_TICKS(IDLE_MS));
         }

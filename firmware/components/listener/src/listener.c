@@ -61,6 +61,20 @@ uint32_t em_listener_inference_p99_ms(const em_listener_t *l) {
     return 0;
 }
 
+/* Overwrites every trace of audio once; time goes on. */
+static void stay_mute(em_listener_t *l, size_t n_samples) {
+    if (!l->muted) {
+        l->muted = true;
+        em_pipeline_clear(l->pipeline);
+        deliver(l); /* the ends of what was active */
+        em_mic_monitor_init(&l->mic, l->bundle->sample_rate_hz);
+        l->status.heard = false;
+        l->status.mic_flags = 0;
+        em_handover_report(l->handover, &l->status);
+    }
+    em_pipeline_gap(l->pipeline, n_samples);
+}
+
 static void record_inference(em_listener_t *l, uint64_t elapsed_us) {
     uint64_t bucket = elapsed_us / 1000 / EM_LISTENER_BUCKET_MS;
     bucket = bucket < EM_LISTENER_BUCKETS ? bucket : EM_LISTENER_BUCKETS - 1;
@@ -69,6 +83,11 @@ static void record_inference(em_listener_t *l, uint64_t elapsed_us) {
 
 em_status_t em_listener_process(em_listener_t *l, const int16_t *pcm, size_t n_samples) {
     apply_thresholds(l);
+    if (em_handover_muted(l->handover)) {
+        stay_mute(l, n_samples);
+        return EM_OK;
+    }
+    l->muted = false;
     if (em_handover_self_test_wanted(l->handover)) {
         /* Between two chunks: the arena is free, the window of rows is not touched. */
         em_handover_self_test_finish(l->handover, em_pipeline_self_test(l->pipeline) == EM_OK);

@@ -72,8 +72,9 @@ em_status_t em_wire_event(char out[EM_PAYLOAD_BYTES], const em_report_t *report,
 
 const char *em_wire_health_flag_name(uint32_t bit) {
     static const char *const NAMES[EM_HEALTH_N_FLAGS] = {
-        "mic_silent", "mic_dc",  "mic_no_floor", "mic_clipping",   "clock_unset", "log_full",
-        "log_failed", "kv_lost", "certificate",  "gateway_silent", "overrun",     "self_test",
+        "mic_silent", "mic_dc",     "mic_no_floor", "mic_clipping", "clock_unset",
+        "log_full",   "log_failed", "kv_lost",      "certificate",  "gateway_silent",
+        "overrun",    "self_test",  "muted",
     };
     return bit < EM_HEALTH_N_FLAGS ? NAMES[bit] : NULL;
 }

@@ -65,6 +65,8 @@ void em_device_set_connected(em_device_t *device, bool connected);
 void em_device_certificate_refused(em_device_t *device);
 void em_device_set_updating(em_device_t *device, bool updating);
 void em_device_set_self_test(em_device_t *device, bool passed);
+/* Lasts until unmuted or power is cut. */
+void em_device_set_muted(em_device_t *device, bool muted);
 void em_device_receive(em_device_t *device, const char *topic, const char *payload,
                        size_t payload_bytes);
 

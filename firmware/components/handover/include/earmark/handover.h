@@ -43,6 +43,7 @@ typedef struct {
     _Atomic uint32_t n_reports; /* progress of the audio side */
     _Atomic uint32_t self_tests_asked, self_tests_done;
     _Atomic bool self_test_passed;
+    _Atomic bool muted;
 } em_handover_t;
 
 void em_handover_init(em_handover_t *h);
@@ -59,6 +60,9 @@ bool em_handover_take(em_handover_t *h, em_detection_t *detection);
 em_audio_status_t em_handover_status(const em_handover_t *h);
 uint32_t em_handover_lost(const em_handover_t *h);
 void em_handover_set_threshold(em_handover_t *h, uint8_t label, uint16_t milli);
+/* Muted: the audio side forgets all audio and hears nothing until unmuted. */
+void em_handover_set_muted(em_handover_t *h, bool muted);
+bool em_handover_muted(const em_handover_t *h); /* either side */
 /* Asks for a self-test; poll until it is done. */
 void em_handover_ask_self_test(em_handover_t *h);
 bool em_handover_self_test_done(const em_handover_t *h, bool *passed);

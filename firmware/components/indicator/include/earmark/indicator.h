@@ -10,6 +10,7 @@ typedef enum {
     EM_LED_CONNECTING,    /* two short flashes a second */
     EM_LED_ONLINE,        /* off: a bedroom stays dark */
     EM_LED_OFFLINE,       /* one short flash every five seconds */
+    EM_LED_MUTED,         /* on, with a short gap every two seconds */
     EM_LED_UPDATING,      /* fast blinking */
     EM_LED_FAULT,         /* on */
     EM_LED_IDENTIFY       /* very fast, for ten seconds */
@@ -23,6 +24,7 @@ enum { EM_BUTTON_DEBOUNCE_MS = 30, EM_BUTTON_RESET_MS = 10000 };
 
 typedef struct {
     bool pressed, raw;
+    bool was_released; /* since start: a shorted button must not wipe the device */
     bool reported; /* the long press of this hold */
     uint64_t raw_since_ms, pressed_since_ms;
 } em_button_t;

@@ -18,6 +18,7 @@ typedef struct {
     void *context;
     uint32_t inference_buckets[EM_LISTENER_BUCKETS]; /* histogram of inference times */
     uint32_t thresholds_version;
+    bool muted;
     em_audio_status_t status; /* filled for the handover; overruns and stack by the caller */
 } em_listener_t;
 

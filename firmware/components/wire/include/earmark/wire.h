@@ -115,7 +115,8 @@ enum {
     EM_HEALTH_GATEWAY_SILENT = 1 << 9, /* connected, events sent, no acknowledgement */
     EM_HEALTH_OVERRUN = 1 << 10,       /* audio lost in the last minute */
     EM_HEALTH_SELF_TEST = 1 << 11,     /* golden features or logits not reproduced */
-    EM_HEALTH_N_FLAGS = 12
+    EM_HEALTH_MUTED = 1 << 12,         /* by its button */
+    EM_HEALTH_N_FLAGS = 13
 };
 
 #endif
