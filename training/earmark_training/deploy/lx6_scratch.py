@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 MIN_PIXELS, PIXELS = 4, 32
 SMALL_BLOCK, LARGE_BLOCK = 2048, 12288
 DOT9_TAPS, DOT9_STRIDE = 9, 10
-# nn_mac16_depthwise.c, mac16.h
+# nn_mac16_planes.c, mac16.h
 PLANE_ROWS, PLANE_CHANNELS, PLANE = 11, 4, 64
-KERNEL = 3
+KERNEL, MAX_STRIDE = 3, 2
 INT16_BYTES = 2
 READ_AHEAD_BYTES = 8
 
@@ -31,24 +31,26 @@ def scratch_bytes(layer: Layer) -> int:
     if layer.kernel == "conv2d":
         if values["groups"] != 1:
             return 0
-        return _block_bytes(taps * values["in_c"], values["out_h"] * values["out_w"])
-    gathered = _block_bytes(taps, values["out_w"])
-    rows = min((values["out_h"] - 1) * values["stride_h"] + KERNEL, PLANE_ROWS)
-    planes = rows * PLANE_CHANNELS * PLANE * INT16_BYTES + READ_AHEAD_BYTES
-    return max(gathered, planes if _fits_planes(values) else 0)
+        block = _block_bytes(taps * values["in_c"], values["out_h"] * values["out_w"])
+    else:
+        block = _block_bytes(taps, values["out_w"])
+    return max(block, _planes_bytes(values, layer.kernel))
 
 
-def _fits_planes(v: dict[str, int]) -> bool:
-    return (
+def _planes_bytes(v: dict[str, int], kernel: str) -> int:
+    """nn_mac16_planes.c, 0 for shapes that it does not take."""
+    single = v["in_c"] == 1
+    whole_words = v["in_c"] == v["out_c"] and v["in_c"] % PLANE_CHANNELS == 0
+    if not (single or (kernel == "depthwise_conv2d" and whole_words)):
+        return 0
+    fits = (
         v["kernel_h"] == v["kernel_w"] == KERNEL
         and v["dilation_h"] == v["dilation_w"] == 1
-        and v["stride_h"] <= 2
-        and v["stride_w"] <= 2
-        and v["in_c"] == v["out_c"]
-        and v["in_c"] % PLANE_CHANNELS == 0
-        and v["pad_left"] + v["in_w"] <= PLANE
-        and (v["out_w"] - 1) * v["stride_w"] + KERNEL <= PLANE
+        and v["stride_h"] <= MAX_STRIDE
+        and v["stride_w"] <= MAX_STRIDE
     )
+    rows = min((v["out_h"] - 1) * v["stride_h"] + KERNEL, PLANE_ROWS)
+    return rows * PLANE_CHANNELS * PLANE * INT16_BYTES + READ_AHEAD_BYTES if fits else 0
 
 
 def _block_bytes(taps: int, n_pixels: int) -> int:

@@ -23,6 +23,10 @@ typedef struct {
     uint32_t out_stride; /* bytes from one pixel to the next */
     uint32_t n;          /* pixels; pairs of pixels for em_mac16_depthwise_* */
     uint32_t groups;     /* em_mac16_dot: taps / 4 - 1 */
+    /* em_mac16_depthwise_*: */
+    uint32_t rows;        /* output rows */
+    uint32_t row_step;    /* bytes from one output row's first input row to the next one's */
+    int32_t out_row_step; /* bytes from behind one row's last output to the next row's first */
 } em_mac16_channel_t;
 
 /* Twice the value of 4 n int8 plus an addend, as int16; src and dst 4-byte aligned. */
@@ -33,23 +37,30 @@ enum { EM_MAC16_PLANE = 64 };
 void em_mac16_planes(const int8_t *src, int16_t *dst, uint32_t n, uint32_t channels,
                      int32_t addend);
 
+typedef void em_mac16_dot_t(const int16_t *x, const int16_t *weights, int8_t *out,
+                            const em_mac16_channel_t *channel);
+
 /* out[i * out_stride] = requantised dot product of pixel i with one channel's weights; pixels lie
  * one behind the other, taps each (reads 8 bytes beyond the last). Relu: act_min >= zero point. */
-void em_mac16_dot(const int16_t *x, const int16_t *weights, int8_t *out,
-                  const em_mac16_channel_t *channel);
-void em_mac16_dot_relu(const int16_t *x, const int16_t *weights, int8_t *out,
-                       const em_mac16_channel_t *channel);
+em_mac16_dot_t em_mac16_dot;
+em_mac16_dot_t em_mac16_dot_relu;
 
 /* The same for nine taps (stride of a pixel: ten int16) with the weights in registers. */
-void em_mac16_dot9(const int16_t *x, const int16_t *weights, int8_t *out,
-                   const em_mac16_channel_t *channel);
-void em_mac16_dot9_relu(const int16_t *x, const int16_t *weights, int8_t *out,
-                        const em_mac16_channel_t *channel);
+em_mac16_dot_t em_mac16_dot9;
+em_mac16_dot_t em_mac16_dot9_relu;
 
-/* 3x3 on one plane: three consecutive rows `row_bytes` apart from column 0 on, two outputs per
- * step, nine weights. s1, s2: horizontal stride. */
+/* 16, 24, 32, 48 and 64 taps without an inner loop. */
+em_mac16_dot_t em_mac16_dot16;
+em_mac16_dot_t em_mac16_dot24;
+em_mac16_dot_t em_mac16_dot32;
+em_mac16_dot_t em_mac16_dot48;
+em_mac16_dot_t em_mac16_dot64;
+
+/* 3x3 on one plane, rows EM_MAC16_ROW int16 apart, from column 0 on; two outputs per step, nine
+ * weights. s1, s2: horizontal stride. */
+enum { EM_MAC16_ROW = 4 * EM_MAC16_PLANE };
 typedef void em_mac16_depthwise_t(const int16_t *rows, const int16_t *weights, int8_t *out,
-                                  const em_mac16_channel_t *channel, uint32_t row_bytes);
+                                  const em_mac16_channel_t *channel);
 em_mac16_depthwise_t em_mac16_depthwise_s1, em_mac16_depthwise_s1_relu;
 em_mac16_depthwise_t em_mac16_depthwise_s2, em_mac16_depthwise_s2_relu;
 

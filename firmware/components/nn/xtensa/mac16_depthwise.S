@@ -7,16 +7,25 @@
  */
 #include "mac16_requantize.inc"
 
+/* void NAME(const int16_t *rows, const int16_t *weights, int8_t *out, const em_mac16_channel_t *channel)
+ * Every row needs all registers; between rows the stack holds where we are. */
+#define SAVED_A0 0
+#define SAVED_CHANNEL 4
+#define SAVED_ROW 8
+#define SAVED_ROWS_LEFT 12
+#define ROW_PITCH 512				/* EM_MAC16_ROW in bytes */
+
 	.macro	begin name, relu
 	.section .text.\name, "ax", @progbits
 	.p2align 2
 	.global	\name
 	.type	\name, @function
 \name:
-	entry	a1, 32
+	entry	a1, 48
 	.if	\relu == 0
-	s32i.n	a0, a1, 0			/* the second scratch register */
+	s32i.n	a0, a1, SAVED_A0		/* the second scratch register */
 	.endif
+	s32i.n	a5, a1, SAVED_CHANNEL
 	l32i	a8, a3, 0
 	l32i	a9, a3, 4
 	l32i	a10, a3, 8
@@ -27,11 +36,15 @@
 	l32i	a13, a5, BIAS
 	l32i	a14, a5, MULTIPLIER
 	l32i	a15, a5, ADDEND
-	l32i	a7, a5, N
-	l32i	a5, a5, OUT_STRIDE
+	l32i	a7, a5, ROWS
+	s32i.n	a7, a1, SAVED_ROWS_LEFT
 	addi	a2, a2, -4
-	add	a3, a2, a6
-	add	a6, a3, a6
+	s32i.n	a2, a1, SAVED_ROW
+	l32i	a5, a5, OUT_STRIDE
+2:	l32i.n	a7, a1, SAVED_CHANNEL
+	addmi	a3, a2, ROW_PITCH
+	addmi	a6, a3, ROW_PITCH
+	l32i	a7, a7, N
 	ldinc	m0, a2
 	.endm
 
@@ -42,9 +55,20 @@
 	add.n	a4, a4, a5
 	.endm
 
-	.macro	leave relu
+	.macro	next_row relu
+	l32i.n	a7, a1, SAVED_CHANNEL
+	l32i.n	a2, a1, SAVED_ROW
+	l32i	a3, a7, ROW_STEP
+	l32i	a6, a7, OUT_ROW_STEP
+	add	a2, a2, a3
+	s32i.n	a2, a1, SAVED_ROW
+	add	a4, a4, a6
+	l32i.n	a3, a1, SAVED_ROWS_LEFT
+	addi	a3, a3, -1
+	s32i.n	a3, a1, SAVED_ROWS_LEFT
+	bnez	a3, 2b
 	.if	\relu == 0
-	l32i.n	a0, a1, 0
+	l32i.n	a0, a1, SAVED_A0
 	.endif
 	retw.n
 	.endm
@@ -75,7 +99,7 @@
 	mula.da.hl	m0, a9			/* Q.h w2 */
 	finish	\relu
 1:
-	leave	\relu
+	next_row \relu
 	.endm
 
 /* Stride 2: the second output needs Q and the word behind it, R: it loads R, then Q on the way back. */
@@ -105,7 +129,7 @@
 	mula.da.hh	m1, a11			/* Q.h w7 */
 	finish	\relu
 1:
-	leave	\relu
+	next_row \relu
 	.endm
 
 	depthwise_s1 em_mac16_depthwise_s1, 0

@@ -51,13 +51,27 @@ void em_mac16_widen_any(const int8_t *src, int16_t *dst, uint32_t n, int32_t add
     }
 }
 
-void em_mac16_pixels(const int16_t *x, const int16_t *weights, int8_t *out, uint32_t taps,
-                     const em_mac16_channel_t *channel, bool relu) {
+em_mac16_dot_t *em_mac16_select_dot(uint32_t taps, bool relu) {
     if (em_mac16_pixel_stride(taps) == EM_MAC16_DOT9_STRIDE) {
-        (relu ? em_mac16_dot9_relu : em_mac16_dot9)(x, weights, out, channel);
-    } else {
-        (relu ? em_mac16_dot_relu : em_mac16_dot)(x, weights, out, channel);
+        return relu ? em_mac16_dot9_relu : em_mac16_dot9;
     }
+    if (relu) {
+        switch (EM_PAD4(taps)) {
+        case 16:
+            return em_mac16_dot16;
+        case 24:
+            return em_mac16_dot24;
+        case 32:
+            return em_mac16_dot32;
+        case 48:
+            return em_mac16_dot48;
+        case 64:
+            return em_mac16_dot64;
+        default:
+            return em_mac16_dot_relu;
+        }
+    }
+    return em_mac16_dot;
 }
 
 void em_mac16_clamp(int8_t *values, uint32_t n, int32_t low, int32_t high) {

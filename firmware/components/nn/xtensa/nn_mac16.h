@@ -36,9 +36,12 @@ em_mac16_channel_t em_mac16_channel(const em_channel_t *channel, int32_t out_zer
 /* Twice the value of any number of int8 plus an addend; alignment does not matter. */
 void em_mac16_widen_any(const int8_t *src, int16_t *dst, uint32_t n, int32_t addend);
 
-/* One output channel of n pixels. */
-void em_mac16_pixels(const int16_t *x, const int16_t *weights, int8_t *out, uint32_t taps,
-                     const em_mac16_channel_t *channel, bool relu);
+em_mac16_dot_t *em_mac16_select_dot(uint32_t taps, bool relu);
+
+/* 3x3 in planes: depthwise layers with whole words of channels, and convolutions of one channel. */
+bool em_mac16_fits_planes(const em_conv2d_t *l, const int8_t *in);
+void em_mac16_planes_conv(const em_conv2d_t *l, const int8_t *in, uint32_t in_ring_rows, int8_t *out,
+                          uint32_t out_ring_rows, uint32_t y_begin, uint32_t y_end, int16_t *planes);
 
 /* The fused activation where int8 saturation is not enough. */
 void em_mac16_clamp(int8_t *values, uint32_t n, int32_t low, int32_t high);

@@ -23,13 +23,14 @@ static void multiply(const scratch_t *s, uint32_t n, uint32_t taps, const em_wei
                      const em_channel_t *channels, uint32_t out_c, int32_t out_zero_point,
                      bool relu, int8_t *out) {
     const uint32_t row = EM_PAD4(taps);
+    em_mac16_dot_t *const dot = em_mac16_select_dot(taps, relu);
     for (uint32_t c = 0; c < out_c; c++) {
         em_mac16_channel_t channel = em_mac16_channel(&channels[c], out_zero_point);
         channel.out_stride = out_c;
         channel.n = n;
         channel.groups = row / 4 - 1;
         em_mac16_widen_any(weights + c * row, s->weights, row, EM_MAC16_WIDEN_WEIGHTS);
-        em_mac16_pixels(s->pixels, s->weights, out + c, taps, &channel, relu);
+        dot(s->pixels, s->weights, out + c, &channel);
     }
 }
 
@@ -95,6 +96,10 @@ void em_conv2d(const em_conv2d_t *l, const int8_t *in, uint32_t in_ring_rows, in
     const uint32_t taps = (uint32_t)l->kernel_h * l->kernel_w * l->in_c;
     if (l->groups != 1 || !em_mac16_covers(l->channels, l->out_c, taps)) {
         em_conv2d_portable(l, in, in_ring_rows, out, out_ring_rows, y_begin, y_end);
+        return;
+    }
+    if (l->in_c == 1 && em_mac16_fits_planes(l, in)) {
+        em_mac16_planes_conv(l, in, in_ring_rows, out, out_ring_rows, y_begin, y_end, scratch);
         return;
     }
     const scratch_t s = split(scratch, taps);
