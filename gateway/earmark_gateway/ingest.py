@@ -323,8 +323,12 @@ class _Batch:
             "model": health.model,
         }
         faults = sorted(_FAULT_FLAGS.intersection(health.flags))
+        # Somebody's own wish: told once, and no fault.
+        muted = "muted" in health.flags
+        deaf = not health.mic_ok and not muted
         mic = [flag for flag in health.flags if flag.startswith("mic_")]
-        self.fault(device, "microphone_fault", message, present=not health.mic_ok, detail=mic)
+        self.fault(device, "microphone_fault", message, present=deaf, detail=mic)
+        self.fault(device, "microphone_muted", message, present=muted, detail=[])
         self.fault(device, "device_fault", message, present=bool(faults), detail=faults)
         self.outcome.changes.append(Change("health", device.id))
 

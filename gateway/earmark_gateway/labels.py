@@ -10,6 +10,7 @@ INTERNAL = frozenset(
     {
         "device_offline",
         "microphone_fault",
+        "microphone_muted",
         "device_fault",
         "events_missing",
         "gateway_was_offline",
@@ -72,6 +73,7 @@ _NAMES = {
     "help_call": "Call for help",
     "device_offline": "Listening device offline",
     "microphone_fault": "Microphone not hearing",
+    "microphone_muted": "Microphone switched off at the device",
     "device_fault": "Listening device reports a fault",
     "events_missing": "Sounds were lost on the way",
     "gateway_was_offline": "Gateway was off",

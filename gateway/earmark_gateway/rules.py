@@ -34,6 +34,13 @@ _DEFAULT_HOUSE = Rule(
     steps=(Step(after_s=0, to=("primary",)), Step(after_s=1800, to=("backup",))),
     group_s=3600,
 )
+_DEFAULT_NOTICE = Rule(
+    name="told once (default)",
+    labels=("*",),
+    severity="notice",
+    steps=(Step(after_s=0, to=("primary",)),),
+    group_s=0,
+)
 _DEFAULT_LOG = Rule(name="listed only (default)", labels=("*",), severity="log", group_s=0)
 
 
@@ -94,6 +101,8 @@ def _any(rule: Rule, label: str) -> bool:
 
 
 def _default(label: str) -> Rule:
+    if label == "microphone_muted":
+        return _DEFAULT_NOTICE
     if label in labels.CRITICAL:
         return _DEFAULT_CRITICAL
     return _DEFAULT_HOUSE if label in labels.INTERNAL else _DEFAULT_LOG

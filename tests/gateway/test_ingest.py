@@ -209,6 +209,17 @@ def test_a_dead_microphone_is_told_once_and_its_recovery_ends_it(bench):
     ]
 
 
+def test_a_muted_microphone_is_told_once_and_is_no_fault(bench):
+    for _ in range(2):
+        bench.send("health", health_fields(mic_ok=False, flags=["mic_silent", "muted"]))
+    titles = [row.payload["title"] for row in bench.deliver()]
+    assert titles == ["Microphone switched off at the device - kitchen"]
+    assert [alert.state for alert in bench.alerts()] == ["told"]
+    bench.send("health", health_fields())
+    with bench.store.read() as tx:
+        assert tx.problems() == []
+
+
 def test_an_end_without_its_start_still_alerts_once(bench):
     end = {"phase": "end", "dur_ms": 900, "eid": "5b1e-7"}
     bench.event(seq=2, **end)

@@ -140,7 +140,7 @@ class Escalation(RuleBasedStateMachine):
 
 TestEscalation = Escalation.TestCase
 TestEscalation.settings = settings(
-    max_examples=60,
+    max_examples=40,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
