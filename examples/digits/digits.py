@@ -8,15 +8,13 @@ The data come with scikit-learn, nothing is downloaded. Explained in the page be
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import os
 from pathlib import Path
 
 import numpy as np
 from earmark_dsp.errors import EarmarkError
 from earmark_training.deploy.compile import compile_model
 from earmark_training.deploy.hostlib import HostModel
+from earmark_training.quiet import import_tensorflow, quiet
 from earmark_training.tflm import TflmModel
 from rich.console import Console
 from rich.table import Table
@@ -69,11 +67,8 @@ def to_int8(model: object, samples: np.ndarray) -> bytes:
     converter.representative_dataset = lambda: ([x[None]] for x in samples)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its own progress
+    with quiet():
         return bytes(converter.convert())
-
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def main() -> None:
@@ -83,6 +78,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("build/examples/digits"))
     arguments = parser.parse_args()
     console = Console()
+    import_tensorflow()
 
     images, labels = load()
     with console.status("training"):

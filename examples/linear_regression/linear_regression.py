@@ -8,15 +8,13 @@ Explained in the page beside this file.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import os
 from pathlib import Path
 
 import numpy as np
 from earmark_dsp.errors import EarmarkError
 from earmark_training.deploy.compile import compile_model
 from earmark_training.deploy.hostlib import HostModel
+from earmark_training.quiet import import_tensorflow, quiet
 from earmark_training.tflm import TflmModel
 from rich.console import Console
 from rich.table import Table
@@ -50,11 +48,8 @@ def to_int8(model: object) -> bytes:
     converter.representative_dataset = lambda: ([x] for x in samples)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its own progress
+    with quiet():
         return bytes(converter.convert())
-
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def main() -> None:
@@ -64,6 +59,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("build/examples/linear_regression"))
     arguments = parser.parse_args()
     console = Console()
+    import_tensorflow()
 
     model = train(arguments.epochs)
     slope, offset = (float(w.numpy().ravel()[0]) for w in model.weights)
