@@ -14,7 +14,8 @@ em_status_t em_engine_init(em_engine_t *engine, const em_model_t *model, void *a
                            size_t arena_bytes);
 
 /* One inference; input and output sizes are those of engine->model. */
-em_status_t em_engine_invoke(em_engine_t *engine, const void *const inputs[], void *const outputs[]);
+em_status_t em_engine_invoke(em_engine_t *engine, const void *const inputs[],
+                             void *const outputs[]);
 
 /* Runs the golden input and compares every output byte. scratch holds one set of outputs.
  * EM_ERR_SELF_TEST: at least one differs. */
