@@ -18,7 +18,8 @@ MIN_FFT_LENGTH = 64
 MAX_FFT_LENGTH = 2048  # 64-bit band sums and the 16-bit positions have room for no more
 MAX_SEGMENT_BINS = 100  # the carry-free sums of em_mel
 MAX_OFFSET = 1e4  # far above full scale; still fits the 64-bit band units
-MIN_SCALE, MAX_SCALE = 2.0**-12, 2.0**9  # the fixed-point gain of the output has room for these
+# What the fixed-point gain of the output has room for.
+MIN_LOG_SCALE, MIN_PCEN_SCALE, MAX_SCALE = 2.0**-12, 2.0**-20, 2.0**9
 INT8_MIN, INT8_MAX = -128, 127
 
 _CHOICES = {
@@ -195,7 +196,11 @@ def _check_range(name: str, value: float, low: float, high: float) -> None:
 
 
 def _check_output(spec: FrontEndSpec) -> None:
-    _check_range("output.scale", spec.output_scale, MIN_SCALE, MAX_SCALE)
+    from earmark_dsp.spec import LogCompression
+
+    is_log = isinstance(spec.compression, LogCompression)
+    smallest = MIN_LOG_SCALE if is_log else MIN_PCEN_SCALE
+    _check_range("output.scale", spec.output_scale, smallest, MAX_SCALE)
     nearest = float(np.float32(spec.output_scale))
     _require(
         spec.output_scale == nearest,
