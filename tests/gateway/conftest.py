@@ -14,16 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from earmark_gateway.simulate.killloop import free_port, write_mosquitto_config
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from tools import require_tool
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def demote():
@@ -109,19 +104,14 @@ def store(request, tmp_path):
 
 
 @contextmanager
-def mosquitto_broker(port, folder, extra=""):
+def mosquitto_broker(port, folder):
     """Default configuration of Debian's mosquitto but for port and persistence folder."""
     program = require_tool("mosquitto")
     folder.mkdir(parents=True, exist_ok=True)
-    config = folder / "mosquitto.conf"
-    config.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
-        f"persistence_location {folder}/\n{extra}\n"
-    )
-    if os.geteuid() == 0:
-        config.write_text(config.read_text() + "user root\n")
     process = subprocess.Popen(
-        [program, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [program, "-c", str(write_mosquitto_config(folder, port))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         wait_for_port(port, process)

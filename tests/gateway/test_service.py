@@ -165,6 +165,23 @@ def test_a_defect_is_told_at_most_once_an_hour(house):
     assert len(wait_for(house.told)) == 1
 
 
+def test_the_older_protocol_of_the_demonstration_broker_works(mosquitto, tmp_path):
+    path = tmp_path / "c.toml"
+    text = TEXT.format(port=mosquitto, folder=tmp_path, severity="log")
+    path.write_text(text.replace("[mqtt]", '[mqtt]\nprotocol = "3.1.1"'))
+    gateway = Gateway(load_config(path))
+    gateway.start()
+    assert gateway.mqtt.wait_connected(10)
+    time.sleep(0.3)
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    client.connect("127.0.0.1", mosquitto)
+    client.loop_start()
+    client.publish("earmark/v1/demo/event", encode(event_fields(event_type="dog")), qos=1)
+    wait_for(lambda: gateway.counts.get("events") == 1)
+    client.loop_stop()
+    gateway.stop()
+
+
 def test_commands_need_a_broker(tmp_path):
     path = tmp_path / "c.toml"
     path.write_text(TEXT.format(port=1, folder=tmp_path, severity="log"))
