@@ -108,17 +108,17 @@ def choose(curve: Mapping[int, LabelResult], max_false_per_24h: float) -> int | 
     Returns
     -------
     int or None
-        Of equal recall the middle of the thresholds: margin on both sides. None if even the
-        highest threshold is exceeded, or the label was never played.
+        Of equal recall the middle of the thresholds: margin on both sides. None if no
+        threshold both finds the sound and keeps the bound, or the label was never played.
     """
     good = {
         permille: result
         for permille, result in curve.items()
         if result.n_played and 24 * result.n_false <= max_false_per_24h * result.negative_s / 3600
     }
-    if not good:
+    best = max((result.n_found for result in good.values()), default=0)
+    if best == 0:
         return None
-    best = max(result.n_found for result in good.values())
     ties = sorted(permille for permille, result in good.items() if result.n_found == best)
     return ties[len(ties) // 2]
 

@@ -89,9 +89,7 @@ def _print(found: dict[str, Any], console: Console) -> None:
         permille = entry["chosen_permille"]
         point = next((p for p in entry["curve"] if p["threshold_permille"] == permille), None)
         if point is None:
-            reason = (
-                "never played" if not entry["curve"][0]["n_played"] else "too many false alarms"
-            )
+            reason = "never played" if not entry["curve"][0]["n_played"] else "none keeps the bound"
             table.add_row(name, "unchanged", reason, "", "", "")
             continue
         latency = point["latency_median_s"]

@@ -1,1 +1,1 @@
-"""Benchmarks: each prints its figures and writes them to build/bench/NAME.json."""
+"""Benchmarks: each module is a command that writes one JSON file to build/bench."""
