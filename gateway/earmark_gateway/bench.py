@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,7 +204,7 @@ def start_and_size(folder: Path) -> tuple[float, float]:
     config = folder / "gateway.toml"
     config.write_text(
         f"[mqtt]\nport = {port}\n[store]\nurl = 'sqlite:///{folder}/start.db'\n"
-        f"[web]\nport = {web_port}\nlogin = false\n[[devices]]\nid = 'sim0000'\n"
+        f"[web]\nenabled = true\nport = {web_port}\nlogin = false\n[[devices]]\nid = 'sim0000'\n"
         # An apprise service that is refused at once: loads the library, reaches nobody.
         f"[[people]]\nid = 'a'\nname = 'A'\nrole = 'primary'\n"
         f"channels = ['json://127.0.0.1:{free_port()}']\n"
@@ -227,6 +228,8 @@ def start_and_size(folder: Path) -> tuple[float, float]:
             port=port, n_devices=1, duration_s=8, events_per_s=50, labels=("dog",), max_events=300
         )
         run_fleet(options)
+        with urllib.request.urlopen(f"http://127.0.0.1:{web_port}/", timeout=10) as page:
+            page.read()
         return seconds, _resident_mib(process.pid)
     finally:
         process.terminate()
