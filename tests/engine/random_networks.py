@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 from tflite_writer import FLOAT32, OPS, Network
@@ -415,3 +416,23 @@ def networks(draw: Callable) -> bytes:
         builder.net.op(OPS.RELU, [x], [y])
         builder.live.append(y)
     return builder.finish()
+
+
+def sample(n: int, number: int) -> list[bytes]:
+    """Draw the same `n` networks on every run; another `number` gives others."""
+    found: list[bytes] = []
+
+    @seed(number)
+    @settings(
+        max_examples=n,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(networks())
+    def collect(tflite: bytes) -> None:
+        found.append(tflite)
+
+    collect()
+    return found

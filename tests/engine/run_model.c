@@ -1,4 +1,4 @@
-/* Runs two compiled forms of one model on inputs from stdin; built under sanitizers by the tests.
+/* Runs two compiled forms of each model on inputs from stdin; built under sanitizers by the tests.
  * The arena is allocated to the byte, so that AddressSanitizer sees every overrun. */
 #include "earmark/engine.h"
 
@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const em_model_t em_whole, em_banded;
+/* Generated: whole and banded form of each network, in turn. */
+extern const em_model_t *const models[];
+extern const int n_networks, n_input_sets;
 
 static size_t bytes_of(const em_tensor_t *t) {
     return t->elements * (t->type == EM_TENSOR_FLOAT32 ? sizeof(float) : 1);
@@ -42,23 +44,38 @@ static int run(const em_model_t *model, void *const inputs[]) {
     return 0;
 }
 
-int main(void) {
+static int run_network(const em_model_t *whole, const em_model_t *banded) {
     void *inputs[16];
-    for (int i = 0; i < em_whole.n_inputs; i++) {
-        inputs[i] = exact(bytes_of(&em_whole.inputs[i]));
+    for (int i = 0; i < whole->n_inputs; i++) {
+        inputs[i] = exact(bytes_of(&whole->inputs[i]));
     }
-    for (;;) {
-        for (int i = 0; i < em_whole.n_inputs; i++) {
-            if (fread(inputs[i], 1, bytes_of(&em_whole.inputs[i]), stdin) == 0) {
-                for (int k = 0; k < em_whole.n_inputs; k++) {
-                    free(inputs[k]);
-                }
-                return 0;
+    int status = 0;
+    for (int set = 0; set < n_input_sets && status == 0; set++) {
+        for (int i = 0; i < whole->n_inputs; i++) {
+            const size_t n_bytes = bytes_of(&whole->inputs[i]);
+            if (fread(inputs[i], 1, n_bytes, stdin) != n_bytes) {
+                status = 5;
             }
         }
-        const int status = run(&em_whole, inputs);
-        if (status != 0 || run(&em_banded, inputs) != 0) {
-            return status + 10;
+        if (status == 0) {
+            status = run(whole, inputs);
+        }
+        if (status == 0) {
+            status = run(banded, inputs);
         }
     }
+    for (int i = 0; i < whole->n_inputs; i++) {
+        free(inputs[i]);
+    }
+    return status;
+}
+
+int main(void) {
+    for (int k = 0; k < n_networks; k++) {
+        const int status = run_network(models[2 * k], models[2 * k + 1]);
+        if (status != 0) {
+            return status;
+        }
+    }
+    return 0;
 }
