@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from earmark_training.deploy.golden import random_inputs
+from earmark_training.deploy.lower import supported_operators
+from earmark_training.deploy.tflite import parse_model
 from earmark_training.tflm import TflmModel
 from random_networks import sample
 from sanitized import build_kernels, run_both_forms
@@ -50,3 +52,13 @@ def check(tflite: bytes, got: list[list[np.ndarray]], expected: list[list[np.nda
     for arrays, wanted in zip(got, expected, strict=True):
         for a, b in zip(arrays, wanted, strict=True):
             np.testing.assert_array_equal(a, b.reshape(a.shape), err_msg=tflite.hex())
+
+
+def test_sample_covers_every_operator() -> None:
+    seen = {
+        operator.code
+        for part in range(N_PARTS)
+        for tflite in sample(NETWORKS_PER_PART, part)
+        for operator in parse_model(tflite).operators
+    }
+    assert seen == set(supported_operators())

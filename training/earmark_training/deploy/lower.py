@@ -164,6 +164,11 @@ def _registry() -> dict[Op, Callable[[Node], list[Layer]]]:
     return {op: as_list(function) for op, function in single.items()} | lower_move.LOWER_MANY
 
 
+def supported_operators() -> tuple[Op, ...]:
+    """Operators that can be compiled."""
+    return tuple(_registry())
+
+
 def _live_operators(model: Model) -> list[Operator]:
     """Operators that an output depends on, in order.
 
