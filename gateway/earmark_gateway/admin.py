@@ -113,6 +113,7 @@ def approve(config_path: Path, device_id: str, name: str, room: str, resident: s
     store = store_of(config_path)
     try:
         with store.write() as tx:
+            tx.clear_problem(device_id, "boot_repeated")
             approve_device(
                 tx,
                 device_id,

@@ -187,9 +187,20 @@ class _Batch:
     def boot(self, device_id: str, boot: str, boot_n: int, now_ms: int) -> model.Boot:
         key = (device_id, boot)
         if key not in self.boots:
-            self.boots[key] = self.tx.get_boot(device_id, boot) or model.Boot(
+            known = self.tx.get_boot(device_id, boot)
+            self.boots[key] = known or model.Boot(
                 device_id=device_id, boot=boot, boot_n=boot_n, first_ms=now_ms, last_ms=now_ms
             )
+            if known is None and self.tx.boot_number_taken(device_id, boot, boot_n):
+                # Stored all the same, but shown: a copied device, forged events or a lost counter.
+                self.tx.set_problem(
+                    model.Problem(
+                        device_id=device_id,
+                        kind="boot_repeated",
+                        since_ms=now_ms,
+                        detail=f"boot number {boot_n} twice",
+                    )
+                )
         self.touched.add(key)
         return self.boots[key]
 

@@ -75,6 +75,7 @@ _NAMES = {
     "microphone_fault": "Microphone not hearing",
     "microphone_muted": "Microphone switched off at the device",
     "device_fault": "Listening device reports a fault",
+    "boot_repeated": "Boot counter repeated: copied or reset device",
     "events_missing": "Sounds were lost on the way",
     "gateway_was_offline": "Gateway was off",
     "broker_offline": "Gateway cannot reach its message broker",

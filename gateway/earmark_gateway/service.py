@@ -152,6 +152,7 @@ class Gateway:
     ) -> None:
         """Let a device in; its outbox delivers what it has kept."""
         with self.store.write() as tx:
+            tx.clear_problem(device_id, "boot_repeated")
             approve_device(
                 tx,
                 device_id,
@@ -298,6 +299,9 @@ class Gateway:
     def _register_configured(self, tx: Transaction) -> None:
         now_ms = self.clock.now_ms()
         for device in self.config.devices:
+            known = tx.get_device(device.id)
+            if known is not None and known.state == "revoked":
+                continue  # a stolen device stays out until somebody approves it again
             approve_device(
                 tx,
                 device.id,

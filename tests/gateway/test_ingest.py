@@ -236,6 +236,17 @@ def test_answers_to_commands_reach_listeners(bench):
     assert (change.kind, change.text) == ("rsp", "identify c1 expired")
 
 
+def test_a_boot_number_used_twice_is_shown(bench):
+    bench.event(seq=1)
+    bench.event(seq=1, boot="0" * 16, boot_n=43)
+    with bench.store.read() as tx:
+        assert tx.problems() == []
+    bench.event(seq=1, boot="1" * 16, boot_n=43)
+    with bench.store.read() as tx:
+        assert [p.kind for p in tx.problems("demo")] == ["boot_repeated"]
+        assert tx.counts()["events"] == 3
+
+
 def test_boots_are_told_apart(bench):
     bench.event(seq=1)
     other = "0" * 16

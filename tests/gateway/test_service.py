@@ -141,6 +141,17 @@ def test_reload_takes_a_good_file_and_keeps_the_old_one_otherwise(house):
     assert house.alerts() == []
 
 
+def test_a_revoked_device_stays_out_although_the_file_names_it(house):
+    with house.gateway.store.write() as tx:
+        tx.update_device("demo", state="revoked")
+    assert house.gateway.reload()
+    house.hear(1)
+    wait_for(lambda: house.gateway.counts.get("unapproved") == 1)
+    house.gateway.approve("demo")
+    house.hear(1)
+    wait_for(lambda: house.gateway.counts.get("events") == 1)
+
+
 def test_a_dead_part_asks_for_a_restart(house):
     assert house.gateway.stuck() == ""
     house.gateway.writer.stop()

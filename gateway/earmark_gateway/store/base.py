@@ -27,6 +27,10 @@ class EventQueries(Protocol):
         """Insert or replace the bookkeeping of one boot."""
         ...
 
+    def boot_number_taken(self, device_id: str, boot: str, boot_n: int) -> bool:
+        """Whether another boot of the device has had this number."""
+        ...
+
     def boots_with_gaps(self, *, older_than_ms: int) -> list[model.Boot]:
         """Boots that miss events and have been quiet since `older_than_ms`."""
         ...

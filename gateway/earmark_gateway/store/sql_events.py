@@ -56,6 +56,16 @@ class EventSql(SqlBase):
             boot.offset_ms,
         )
 
+    def boot_number_taken(self, device_id: str, boot: str, boot_n: int) -> bool:
+        """Whether another boot of the device has had this number."""
+        row = self._one(
+            "SELECT 1 FROM boots WHERE device_id = ? AND boot_n = ? AND boot <> ? LIMIT 1",
+            device_id,
+            boot_n,
+            boot,
+        )
+        return row is not None
+
     def boots_with_gaps(self, *, older_than_ms: int) -> list[model.Boot]:
         """Boots that miss events and have been quiet about it since `older_than_ms`."""
         rows = self._all(
