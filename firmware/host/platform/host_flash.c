@@ -69,16 +69,19 @@ static em_status_t write_flash(void *context, uint32_t offset, const void *data,
     if (offset % BLOCK_BYTES || bytes % BLOCK_BYTES || !is_blank(flash, offset, bytes)) {
         flash->n_rule_violations++;
     }
-    /* A torn write leaves a prefix and, in the byte where it stopped, some of the bits. */
-    const uint32_t whole = torn ? next_random(&flash->tear_seed) % bytes : bytes;
+    /* A torn write did nothing, all of it, or a prefix and some bits of the byte where it stopped.
+     */
+    const uint32_t kind = torn ? next_random(&flash->tear_seed) % 3 : 1;
+    const uint32_t whole = kind == 0   ? 0
+                           : kind == 1 ? bytes
+                                       : next_random(&flash->tear_seed) % bytes;
     for (uint32_t i = 0; i < whole; i++) {
         flash->bytes[offset + i] &= source[i];
     }
-    if (torn) {
+    if (kind == 2) {
         flash->bytes[offset + whole] &= (uint8_t)(source[whole] | next_random(&flash->tear_seed));
-        return EM_ERR_IO;
     }
-    return EM_OK;
+    return torn ? EM_ERR_IO : EM_OK;
 }
 
 static em_status_t erase_sector(void *context, uint32_t sector) {
@@ -93,13 +96,14 @@ static em_status_t erase_sector(void *context, uint32_t sector) {
         memset(bytes, 0xff, HOST_FLASH_SECTOR_BYTES);
         return EM_OK;
     }
-    /* An interrupted erase leaves any mixture; one time in three it got to a part only. */
-    const uint32_t kind = next_random(&flash->tear_seed) % 3;
+    flash->torn_erase = true;
+    /* An interrupted erase did nothing, leaves any mixture of bits, or got to a part only. */
+    const uint32_t kind = next_random(&flash->tear_seed) % 4;
     const uint32_t edge = next_random(&flash->tear_seed) % HOST_FLASH_SECTOR_BYTES;
     for (uint32_t i = 0; i < HOST_FLASH_SECTOR_BYTES; i++) {
         if (kind == 0) {
             bytes[i] |= (uint8_t)next_random(&flash->tear_seed);
-        } else if ((kind == 1) == (i < edge)) {
+        } else if (kind != 3 && (kind == 1) == (i < edge)) {
             bytes[i] = 0xff;
         }
     }

@@ -14,6 +14,7 @@ typedef struct {
     bool power_lost;
     int64_t cut_after;  /* operations until the power cut; negative: never */
     uint32_t tear_seed; /* decides how the interrupted operation is left */
+    bool torn_erase;    /* the power went during an erase */
     bool fail_writes;   /* a worn out or unpowered chip: every write and erase refuses */
     uint32_t n_operations, n_erases;
     uint32_t n_rule_violations; /* blocks programmed twice, misaligned writes */
