@@ -51,6 +51,9 @@ def gateway_config(*, ports: Ports, directory: Path, event_labels: Sequence[str]
     database = json.dumps(f"sqlite:///{directory / 'gateway.db'}")
     channel = json.dumps(f"file:{directory / 'notifications.jsonl'}")
     return f"""# Written by `earmark demo`.
+[gateway]
+base_url = "http://127.0.0.1:{ports.web}"
+
 [mqtt]
 host = "127.0.0.1"
 port = {ports.mqtt}

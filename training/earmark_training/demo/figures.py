@@ -10,6 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
     from matplotlib.figure import Figure
@@ -29,6 +30,11 @@ def _data_uri(figure: Figure) -> str:
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     plt.close(figure)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def save_png(data_uri: str, path: Path) -> None:
+    """Write a picture of this module to a file of its own."""
+    path.write_bytes(base64.b64decode(data_uri.partition(",")[2]))
 
 
 def timeline(

@@ -138,6 +138,7 @@ def run_demo(options: Options, ui: Ui) -> dict[str, Any]:
             score=score,
             not_events=evening.not_events,
         )
+        figures.save_png(timeline, out / "evening.png")
         write_report(
             out / "report.html",
             summary=summary,
