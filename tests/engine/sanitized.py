@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from earmark_training.deploy.compile import compile_model
-from earmark_training.deploy.tflite import DTYPES, Model
-from earmark_training.tflm import TflmModel
+from earmark_training.deploy.tflite import DTYPES, Model, parse_model
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPONENTS = ROOT / "firmware" / "components"
@@ -79,7 +78,7 @@ def run_both_forms(
     sent = b"".join(a.tobytes() for sets in inputs for arrays in sets for a in arrays)
     done = subprocess.run([program], input=sent, capture_output=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr.decode()[:3000]
-    return _parse([TflmModel(t).model for t in networks], done.stdout, len(inputs[0]))
+    return _parse([parse_model(t) for t in networks], done.stdout, len(inputs[0]))
 
 
 def _model_list(directory: Path, n: int, n_inputs: int) -> Path:
