@@ -55,7 +55,7 @@ def _planes_bytes(v: dict[str, int], kernel: str) -> int:
 
 def _block_bytes(taps: int, n_pixels: int) -> int:
     padded = -(-taps // 4) * 4
-    stride = DOT9_STRIDE if MIN_PIXELS < taps <= DOT9_TAPS else padded
+    stride = DOT9_STRIDE if taps == DOT9_TAPS else padded
     pixels = SMALL_BLOCK // stride
     if pixels < PIXELS:
         pixels = min(PIXELS, LARGE_BLOCK // stride)

@@ -23,7 +23,7 @@ static inline int32_t em_mac16_activation_addend(int32_t zero_point) {
 
 /* Taps of one pixel in the block: whole words, or the layout of em_mac16_dot9. */
 static inline uint32_t em_mac16_pixel_stride(uint32_t taps) {
-    return taps > 4 && taps <= EM_MAC16_DOT9_TAPS ? EM_MAC16_DOT9_STRIDE : EM_PAD4(taps);
+    return taps == EM_MAC16_DOT9_TAPS ? EM_MAC16_DOT9_STRIDE : EM_PAD4(taps);
 }
 
 uint32_t em_mac16_block_pixels(uint32_t taps, uint32_t n_pixels);
