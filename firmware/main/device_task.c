@@ -308,6 +308,9 @@ void em_device_task_run(em_app_t *app) {
             handle_link(&message);
         }
         em_device_tick(s_device);
+#if CONFIG_EARMARK_NETWORK_CONSOLE
+        em_console_acknowledge(s_device);
+#endif
         poll_update();
         poll_boot_check();
         if (em_panel_mute_pressed()) {

@@ -35,5 +35,7 @@ bool em_panel_mute_pressed(void);
 
 /* Emulators: messages as lines of the simulator's protocol on the console. */
 em_network_t em_console_network_port(void);
+/* What stands on the console counts as stored: acknowledges all that was sent. */
+void em_console_acknowledge(em_device_t *device);
 
 #endif

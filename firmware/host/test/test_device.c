@@ -326,6 +326,18 @@ static void test_overruns_are_shown_for_a_minute(void) {
     CHECK(said("\"state\":\"fault\"") && said("\"self_test\""));
 }
 
+/* Flash and network may stop the device task for seconds; the audio side does not wait for it. */
+static void test_a_stall_of_three_seconds_loses_nothing(void) {
+    begin();
+    for (uint32_t i = 0; i < 30; i++) {
+        rig.now_up_ms += 100;
+        rig_hear(&rig, RIG_KNOCK, EM_REPORT_ONCE, i);
+    }
+    rig_run(&rig, 100);
+    CHECK_EQUAL(rig.device.outbox.length, 30);
+    CHECK_EQUAL(em_handover_lost(&rig.handover), 0);
+}
+
 static void test_mute_is_told(void) {
     begin();
     em_device_set_connected(&rig.device, true);
@@ -385,6 +397,7 @@ int main(void) {
     test_refused_certificate();
     test_a_gateway_that_never_acknowledges();
     test_overruns_are_shown_for_a_minute();
+    test_a_stall_of_three_seconds_loses_nothing();
     test_mute_is_told();
     test_egress_stays_below_the_lowest_speech_codec();
     test_the_budget_is_what_limits_it();
