@@ -25,7 +25,7 @@ enum { EM_BUTTON_DEBOUNCE_MS = 30, EM_BUTTON_RESET_MS = 10000 };
 typedef struct {
     bool pressed, raw;
     bool was_released; /* since start: a shorted button must not wipe the device */
-    bool reported; /* the long press of this hold */
+    bool reported;     /* the long press of this hold */
     uint64_t raw_since_ms, pressed_since_ms;
 } em_button_t;
 
