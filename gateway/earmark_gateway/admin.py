@@ -87,6 +87,7 @@ def erase(config_path: Path, resident: str, *, confirmed: bool) -> None:
     try:
         with store.write() as tx:
             deleted = tx.erase(resident)
+        store.forget()
     finally:
         store.close()
     out(", ".join(f"{table} {n}" for table, n in deleted.items()))

@@ -324,6 +324,10 @@ class Store(Protocol):
         """When the next notification is due."""
         ...
 
+    def forget(self) -> None:
+        """Remove from the files what has been deleted from the tables, as far as we can."""
+        ...
+
     def backup(self, target: Path) -> None:
         """Write a consistent copy while the gateway runs."""
         ...

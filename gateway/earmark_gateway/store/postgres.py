@@ -153,6 +153,9 @@ class PostgresStore:
         with self._transaction() as run:
             return LockingSqlTransaction(run).next_due()
 
+    def forget(self) -> None:
+        """Leave it to the server's vacuum."""
+
     def backup(self, target: Path) -> None:
         """Write a dump with ``pg_dump`` (restore with ``pg_restore``)."""
         if target.exists():

@@ -161,6 +161,11 @@ class SqliteStore:
         with self.read() as tx:
             return tx.next_due()
 
+    def forget(self) -> None:
+        """Empty the write-ahead log: it still holds deleted rows (secure_delete does the rest)."""
+        with self._write_lock:
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def backup(self, target: Path) -> None:
         """Write a consistent copy while the gateway runs."""
         if target.exists():
