@@ -305,7 +305,7 @@ _LEVELS = {
     (Cadence.T3, "log"): _CadenceLevels(700, 850),
     (Cadence.T3, "pcen"): _CadenceLevels(640, 800),
     (Cadence.T4, "log"): _CadenceLevels(640, 740),
-    (Cadence.T4, "pcen"): _CadenceLevels(640, 800),
+    (Cadence.T4, "pcen"): _CadenceLevels(610, 760),
 }
 _CADENCES = {"smoke_alarm": Cadence.T3, "co_alarm": Cadence.T4}
 _ONCE = frozenset({"glass_break", "door_knock", "doorbell", "low_battery_chirp", "sneezing"})
@@ -347,7 +347,7 @@ def default_label(
             cadence=cadence,
             cadence_permille=levels.agreed,
             cadence_alone_permille=levels.alone,
-            gate_permille=150,
+            gate_permille=400,
         )
     return LabelParams(
         name=name,

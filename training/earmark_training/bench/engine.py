@@ -1,4 +1,4 @@
-"""`python -m earmark_training.bench.engine`: LX6 instructions, memory and host speed of the engine."""
+"""`python -m earmark_training.bench.engine`: LX6 instructions, memory, host speed."""
 
 from __future__ import annotations
 

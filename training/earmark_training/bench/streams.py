@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from earmark_training import stream_scenes
+from earmark_training import _native, stream_scenes
 from earmark_training.deploy.bundle import Bundle
 from earmark_training.detector import Cadence, Event, Phase
 from earmark_training.stream import (
@@ -51,7 +51,9 @@ class Runner:
     def __init__(self, bundle: Bundle, cache: Path) -> None:
         self.bundle = bundle
         self.cache = cache
-        self.key = hashlib.sha256(repr(bundle.info.files).encode()).hexdigest()[:16]
+        # Results belong to the bundle and to the detector's machine code.
+        code = Path(_native.__file__).read_bytes()
+        self.key = hashlib.sha256(repr(bundle.info.files).encode() + code).hexdigest()[:16]
         self._network: Network | None = None
         cache.mkdir(parents=True, exist_ok=True)
 

@@ -10,6 +10,9 @@
 
 /* Least correlation of one burst that is remembered. */
 #define BURST_MIN_PERMILLE 400u
+/* Least gap between the weakest pulse and the strongest silence, relative to the difference of
+ * their means: without it a tone without gaps, or one pulse too many, would pass. */
+#define SEPARATION_MIN_PERMILLE 170
 
 /* A stretch of the pattern, in milliseconds from the first pulse. Edges are left out: rows are
  * 25 to 32 ms long, and a room holds a pulse for a while after it ends. */
@@ -32,8 +35,9 @@ typedef struct {
 
 /* Flanks are cut into pieces so that one further pulse is a contradiction. */
 static const segment_t T3_SEGMENTS[] = {
-    {-1050, -560, 0}, {-540, -60, 0},  {60, 460, 1},    {640, 960, 0},   {1060, 1460, 1},
-    {1640, 1960, 0},  {2060, 2460, 1}, {2660, 2980, 0}, {3020, 3400, 0},
+    {-1050, -920, 0}, {-900, -620, 0}, {-600, -340, 0}, {-320, -60, 0},
+    {60, 460, 1},     {640, 960, 0},   {1060, 1460, 1}, {1640, 1960, 0},
+    {2060, 2460, 1},  {2660, 2980, 0}, {3060, 3380, 0},
 };
 static const segment_t T4_SEGMENTS[] = {
     {-1000, -600, 0}, {-580, -220, 0}, {-200, -110, 0}, {10, 90, 1},   {120, 200, 0},
@@ -48,7 +52,7 @@ static const uint16_t T4_SCALES[] = {880, 910, 940, 970, 1000, 1030, 1060, 1090,
 /* ISO 8201 allows 10 %; a recorded smoke alarm repeats every 3.27 s, so T3 reaches further down.
  * UL 2034: 5 s pause, 10 %. */
 static const pattern_t PATTERNS[EM_CADENCE_PATTERNS] = {
-    {T3_SEGMENTS, COUNT(T3_SEGMENTS), 2500, 3400, 500, 3100, 4600, T3_SCALES, COUNT(T3_SCALES)},
+    {T3_SEGMENTS, COUNT(T3_SEGMENTS), 2500, 3380, 500, 3100, 4600, T3_SCALES, COUNT(T3_SCALES)},
     {T4_SEGMENTS, COUNT(T4_SEGMENTS), 700, 1500, 300, 5000, 6400, T4_SCALES, COUNT(T4_SCALES)},
 };
 
@@ -201,7 +205,9 @@ static uint32_t match(const em_cadence_t *self, const pattern_t *pattern, uint32
     }
     const int32_t contrast =
         (int32_t)((sums[1] << 8) / counts[1]) - (int32_t)((sums[0] << 8) / counts[0]);
-    if (contrast < (int32_t)self->config.min_contrast * 256) {
+    const int32_t separation = (int32_t)weakest_pulse - (int32_t)strongest_silence;
+    if (contrast < (int32_t)self->config.min_contrast * 256 ||
+        separation * 1000 < contrast * SEPARATION_MIN_PERMILLE) {
         return 0u;
     }
     const uint64_t total = sums[0] + sums[1], n = counts[0] + counts[1];

@@ -185,6 +185,28 @@ static void update(em_detector_t *self, uint32_t index, uint64_t now_us) {
     }
 }
 
+/* Another cadence is being reported: a second alarm must then show itself without doubt. */
+static int other_alarm_sounds(const em_detector_t *self, uint32_t index) {
+    for (uint32_t i = 0u; i < self->config->n_labels; ++i) {
+        if (i != index && self->labels[i].state == ACTIVE_CADENCE) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* One window of a second hears a tone, not its cadence: the scores of all alarms agree or none. */
+static int network_agrees(const em_detector_t *self, uint64_t now_us, uint64_t span_us) {
+    for (uint32_t i = 0u; i < self->config->n_labels; ++i) {
+        const label_state_t *state = &self->labels[i];
+        if (self->config->labels[i].cadence != EM_CADENCE_NONE && state->agreed != 0u &&
+            now_us - state->agreed_us <= span_us) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int cadence_agrees(const em_detector_t *self, uint32_t index, const em_cadence_hit_t *hit,
                           uint64_t now_us) {
     const em_label_t *label = &self->config->labels[index];
@@ -196,9 +218,8 @@ static int cadence_agrees(const em_detector_t *self, uint32_t index, const em_ca
         return 1;
     }
     const uint64_t span_us = hit->pattern == EM_CADENCE_T3 ? T3_GATE_US : T4_GATE_US;
-    return hit->quality_permille >= state->threshold &&
-           (label->gate_permille == 0u ||
-            (state->agreed != 0u && now_us - state->agreed_us <= span_us));
+    return hit->quality_permille >= state->threshold && !other_alarm_sounds(self, index) &&
+           (label->gate_permille == 0u || network_agrees(self, now_us, span_us));
 }
 
 /* A sound has one cadence: of two patterns found in the same seconds, the better one counts. */

@@ -44,8 +44,9 @@ typedef struct {
     uint32_t update_ms; /* period of update events while active; 0: none */
     uint8_t flags;      /* EM_LABEL_... */
     uint8_t cadence;    /* em_cadence_pattern_t */
-    /* Cadence labels: correlation that suffices together with a smoothed score of gate_permille
-     * within the two cycles, and correlation that suffices alone (EM_NEVER_PERMILLE: never). */
+    /* Cadence labels: correlation that suffices together with a smoothed score of gate_permille of
+     * of any cadence label within the two cycles, and correlation that suffices alone
+     * (EM_NEVER_PERMILLE: never). */
     uint16_t cadence_permille;
     uint16_t cadence_alone_permille;
     uint16_t gate_permille;
