@@ -21,7 +21,17 @@ COVERAGE_MIN = 0.95
 
 def build(directory: Path, *options: str, targets: tuple[str, ...] = ()) -> Path:
     ninja = require_tool("ninja")
-    configure = [require_tool("cmake"), "-S", HOST, "-B", directory, "-G", "Ninja", *options]
+    configure = [
+        require_tool("cmake"),
+        "-S",
+        HOST,
+        "-B",
+        directory,
+        "-G",
+        "Ninja",
+        "-DEARMARK_WERROR=ON",
+        *options,
+    ]
     for command in (configure, [ninja, "-C", directory, *targets]):
         run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
         assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-4000:]

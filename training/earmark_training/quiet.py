@@ -41,4 +41,6 @@ def import_tensorflow() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     with quiet():
         import keras  # noqa: F401
-        import tensorflow as tf  # noqa: F401
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()  # complains once about a missing GPU driver
