@@ -81,9 +81,9 @@ uint64_t emulator_instructions(void) {
     return executed - (uint64_t)em_emulator_saved[SAVED_COUNT] * instructions_per_emulation;
 }
 
-/* Cost of one trapped multiplication beyond the one instruction that it is on the LX6. The `or` that
- * the tool chain places before MULSH (it makes a window overflow happen outside the trap) counts
- * with it. */
+/* Cost of one trapped multiplication beyond the one instruction that it is on the LX6. The `or`
+ * that the tool chain places before MULSH (it makes a window overflow happen outside the trap)
+ * counts with it. */
 static void calibrate_emulation(void) {
     uint32_t start, end, product;
     const int32_t a = -7, b = 3;

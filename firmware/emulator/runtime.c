@@ -111,7 +111,6 @@ int64_t __moddi3(int64_t n, int64_t d) {
     return (int64_t)(n < 0 ? 0 - remainder : remainder);
 }
 
-
 /* Single-precision division, rounded to nearest even (the LX6 has no divide instruction). */
 typedef union {
     float value;

@@ -56,7 +56,12 @@ def test_counts_are_exact_and_leave_emulated_products_out(tmp_path):
 
 ARITHMETIC = r"""
 typedef struct { int64_t a, b; float x, y; } input_t;
-typedef struct { int64_t quotient, remainder, high; uint64_t unsigned_quotient; float ratio; uint32_t unused; } output_t;
+typedef struct {
+    int64_t quotient, remainder, high;
+    uint64_t unsigned_quotient;
+    float ratio;
+    uint32_t unused;
+} output_t;
 static input_t in[200];
 static output_t out[200];
 int main(void) {
@@ -86,19 +91,19 @@ def test_arithmetic_equals_numpy(tmp_path):
     sent["y"][3:6] = 0, np.inf, -np.inf
     got = np.frombuffer(
         _run(tmp_path, ARITHMETIC, {"in": sent.tobytes()}).files["out"],
-        np.dtype([("q", "<i8"), ("r", "<i8"), ("high", "<i8"), ("u", "<u8"), ("ratio", "<f4"), ("_", "<u4")]),
-    )  # fmt: skip
+        np.dtype("<i8,<i8,<i8,<u8,<f4,<u4"),
+    )
     a, b = sent["a"].tolist(), sent["b"].tolist()
     quotients = [
         abs(p) // abs(q) * (1 if (p < 0) == (q < 0) else -1) for p, q in zip(a, b, strict=True)
     ]
-    assert got["q"].tolist() == quotients
-    assert got["r"].tolist() == [p - q * r for p, q, r in zip(a, quotients, b, strict=True)]
+    assert got["f0"].tolist() == quotients
+    assert got["f1"].tolist() == [p - q * r for p, q, r in zip(a, quotients, b, strict=True)]
     low_a, low_b = sent["a"].astype(np.int32).astype(np.int64), sent["b"].astype(np.int32)
-    np.testing.assert_array_equal(got["high"], (low_a * low_b) >> 32)
-    np.testing.assert_array_equal(got["u"], sent["a"].view(np.uint64) // sent["b"].view(np.uint64))
+    np.testing.assert_array_equal(got["f2"], (low_a * low_b) >> 32)
+    np.testing.assert_array_equal(got["f3"], sent["a"].view(np.uint64) // sent["b"].view(np.uint64))
     with np.errstate(all="ignore"):
-        np.testing.assert_array_equal(got["ratio"], sent["x"] / sent["y"])
+        np.testing.assert_array_equal(got["f4"], sent["x"] / sent["y"])
 
 
 def test_functions_are_counted_with_their_callees(tmp_path):

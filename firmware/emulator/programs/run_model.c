@@ -1,6 +1,6 @@
-/* Runs a compiled model on every set of inputs in inputs.bin; writes outputs.bin, its layout and the
- * total of executed instructions. -DEM_MODEL=em_<name>. Exit status: the em_status_t, or 20 when the
- * kernels wrote beyond the arena. */
+/* Runs a compiled model on every set of inputs in inputs.bin; writes outputs.bin, its layout and
+ * the total of executed instructions. -DEM_MODEL=em_<name>. Exit status: the em_status_t, or 20
+ * when the kernels wrote beyond the arena. */
 #include "emulator.h"
 
 #include "earmark/model.h"

@@ -1,8 +1,8 @@
 """What a model costs on the device, before there is a device: instructions, RAM and flash.
 
-Instructions are executed under QEMU, milliseconds are inferred from them (`CYCLES_PER_INSTRUCTION`).
-The figures for TensorFlow Lite Micro with ESP-NN are RAM as its allocator reports it, and instructions
-per multiply-accumulate measured once with ESP-NN's C kernels (`ESP_NN_INSTRUCTIONS_PER_MAC`).
+Instructions are executed under QEMU; milliseconds are inferred (`CYCLES_PER_INSTRUCTION`).
+The figures for TensorFlow Lite Micro with ESP-NN are RAM as its allocator reports it, and
+instructions per multiply-accumulate measured once (`ESP_NN_INSTRUCTIONS_PER_MAC`).
 """
 
 from __future__ import annotations
@@ -226,7 +226,5 @@ def _layer(program: Program, index: int, run: ModelRun | None) -> LayerCost:
         macs=layer.macs,
         weight_bytes=_layer_weight_bytes(program, index),
         instructions=region.instructions if region else None,
-        esp_nn_instructions=round(
-            layer.macs * ESP_NN_INSTRUCTIONS_PER_MAC.get(kind, ESP_NN_OTHER)
-        ),
+        esp_nn_instructions=round(layer.macs * ESP_NN_INSTRUCTIONS_PER_MAC.get(kind, ESP_NN_OTHER)),
     )

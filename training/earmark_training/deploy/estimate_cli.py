@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def estimate_command(
+def estimate_command(  # noqa: PLR0917 - typer passes them by name
     model: Annotated[
         str,
         typer.Argument(help="int8 .tflite, model bundle, .keras file, or the name of a preset"),
@@ -27,10 +27,10 @@ def estimate_command(
     target: Annotated[str, typer.Option(help="chip")] = "esp32-pico",
     spec: Annotated[str, typer.Option(help="front end (for a preset: its input)")] = "pcen-64-20ms",
     classes: Annotated[int, typer.Option(help="classes of a preset", min=2)] = 10,
-    execute: Annotated[
+    execute: Annotated[  # noqa: FBT002 - an option
         bool, typer.Option(help="run it on the emulated LX6 (needs clang-22 and QEMU)")
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of tables")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON only")] = False,
     chart: Annotated[Path | None, typer.Option(help="bar chart to write (.png, .svg)")] = None,
 ) -> None:
     """Cost of a model on a target, before flashing and even before training."""

@@ -1,4 +1,4 @@
-"""Any description of a network as an int8 model, so that its cost can be measured before training."""
+"""Any description of a network as an int8 model: costs can be measured before training."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from earmark_dsp.errors import EarmarkError
 
 N_REPRESENTATIVE = 4
+# Enough updates for the moving averages of batch normalisation (momentum up to 0.9).
+N_WARM_UP, WARM_UP_BATCH = 40, 8
 
 
 def tflite_of(source: str, spec: str, n_classes: int) -> tuple[bytes, str]:
@@ -17,8 +19,8 @@ def tflite_of(source: str, spec: str, n_classes: int) -> tuple[bytes, str]:
     Parameters
     ----------
     source : str
-        ``.tflite``, bundle directory or ``.tar``, ``.keras`` or ``.h5`` file, or preset. Keras models
-        are converted with random representative data: costs do not depend on the weights' values.
+        ``.tflite``, bundle directory or ``.tar``, ``.keras`` or ``.h5`` file, or preset. Keras
+        models are converted with random weights and data: costs do not depend on the values.
     spec, n_classes
         Input and output of a preset.
     """
@@ -72,6 +74,10 @@ def convert(model: Any) -> bytes:
     if None in shape:
         raise EarmarkError(f"the model's input {shape} has an open dimension", "fix its size")
     rng = np.random.default_rng(0)
+    # Fresh weights, settled normalisation: activations of ordinary size, the caller's model intact.
+    model = keras.models.clone_model(model)
+    for _ in range(N_WARM_UP):
+        model(rng.standard_normal((WARM_UP_BATCH, *shape)).astype(np.float32), training=True)
     inputs = keras.Input(shape, batch_size=1)
     converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(inputs, model(inputs)))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

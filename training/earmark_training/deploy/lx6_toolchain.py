@@ -1,8 +1,8 @@
 """Compiles and assembles C for the Xtensa LX6 with Debian's LLVM 22; objects are cached by content.
 
-LLVM's Xtensa back end is young. Two of its habits are corrected between its assembly output and the
-assembler: literals are printed in front of a function's section change and unaligned, and conditional
-branches are not relaxed when their target is too far away.
+LLVM's Xtensa back end is young. Two of its habits are corrected between its output and the
+assembler: literals are printed in front of a function's section change and unaligned, and
+conditional branches are not relaxed when their target is too far away.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def run_tool(command: Sequence[str], what: str) -> str:
 
 
 def object_file(unit: Unit, cache: Path) -> Path:
-    """Return the object of a unit, from `cache` if its preprocessed text has been compiled before."""
+    """Return the object of a unit, from `cache` if its preprocessed text is known."""
     includes = ("-I", str(sources_root() / "firmware/emulator/include"))
     level = () if any(f.startswith("-O") for f in unit.flags) else ("-O2",)
     command = [*CLANG, *level, *WARNINGS, *includes, *unit.flags]

@@ -40,8 +40,9 @@ em_mac16_dot_t *em_mac16_select_dot(uint32_t taps, bool relu);
 
 /* 3x3 in planes: depthwise layers with whole words of channels, and convolutions of one channel. */
 bool em_mac16_fits_planes(const em_conv2d_t *l, const int8_t *in);
-void em_mac16_planes_conv(const em_conv2d_t *l, const int8_t *in, uint32_t in_ring_rows, int8_t *out,
-                          uint32_t out_ring_rows, uint32_t y_begin, uint32_t y_end, int16_t *planes);
+void em_mac16_planes_conv(const em_conv2d_t *l, const int8_t *in, uint32_t in_ring_rows,
+                          int8_t *out, uint32_t out_ring_rows, uint32_t y_begin, uint32_t y_end,
+                          int16_t *planes);
 
 /* The fused activation where int8 saturation is not enough. */
 void em_mac16_clamp(int8_t *values, uint32_t n, int32_t low, int32_t high);

@@ -1,7 +1,7 @@
 /* Convolution and fully connected layers: blocks of widened pixels times one output channel each.
  *
- * A block of pixels is gathered (im2col) and widened to int16 in scratch. Then each channel's weights
- * are widened once and multiplied with all pixels of the block.
+ * A block of pixels is gathered (im2col) and widened to int16 in scratch. Then each channel's
+ * weights are widened once and multiplied with all pixels of the block.
  */
 #include "nn_mac16.h"
 

@@ -1,8 +1,8 @@
 /* 3x3 convolution in planes: a few input rows of four channels are spread into int16 planes with
  * their padding, which the assembly then walks, all rows of one output channel per call.
  *
- * Depthwise layers take four channels (one word of NHWC) at a time. A convolution of one channel, the
- * first layer of an audio network, is the same with all output channels on one plane.
+ * Depthwise layers take four channels (one word of NHWC) at a time. A convolution of one channel,
+ * the first layer of an audio network, is the same with all output channels on one plane.
  */
 #include "nn_mac16.h"
 
@@ -58,7 +58,8 @@ static void load_weights(const em_conv2d_t *l, uint32_t c, int16_t *to) {
     }
 }
 
-/* `rows` output rows of one channel that lie one behind the other; `row` is column 0 of the plane. */
+/* `rows` output rows of one channel that lie one behind the other; `row` is column 0 of the plane.
+ */
 static void output_rows(const em_conv2d_t *l, const int16_t *row, const int16_t *weights,
                         em_mac16_channel_t *channel, em_mac16_depthwise_t *kernel, uint32_t rows,
                         int8_t *out) {
@@ -94,8 +95,8 @@ static void output_rows(const em_conv2d_t *l, const int16_t *row, const int16_t 
     to[x * l->out_c] = pair[0];
 }
 
-void em_mac16_planes_conv(const em_conv2d_t *l, const int8_t *in, uint32_t in_ring_rows, int8_t *out,
-                          uint32_t out_ring_rows, uint32_t y_begin, uint32_t y_end,
+void em_mac16_planes_conv(const em_conv2d_t *l, const int8_t *in, uint32_t in_ring_rows,
+                          int8_t *out, uint32_t out_ring_rows, uint32_t y_begin, uint32_t y_end,
                           int16_t *planes) {
     const source_t s = {l, in, in_ring_rows, planes};
     const bool relu = l->act_min >= l->out_zero_point;
