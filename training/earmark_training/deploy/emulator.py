@@ -108,7 +108,8 @@ def build(units: Sequence[Unit], target: Path, *, cache: Path | None = None) -> 
     map_file = target.with_suffix(".map")
     command = [
         "xtensa-lx106-elf-ld", "--no-relax", "--gc-sections", "-z", "noexecstack",
-        "-no-warn-rwx-segments", "-T", str(script), *objects, "-Map", str(map_file), "-o", str(target),
+        "-no-warn-rwx-segments", "-T", str(script), *objects, "-Map", str(map_file),
+        "-o", str(target),
     ]  # fmt: skip
     run_tool(command, target.name)
     listing = run_tool(["llvm-nm-22", "--defined-only", str(target)], target.name)

@@ -30,7 +30,7 @@ def estimate_command(  # noqa: PLR0917 - typer passes them by name
     execute: Annotated[  # noqa: FBT002 - an option
         bool, typer.Option(help="run it on the emulated LX6 (needs clang-22 and QEMU)")
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON only")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON only")] = False,  # noqa: FBT002
     chart: Annotated[Path | None, typer.Option(help="bar chart to write (.png, .svg)")] = None,
 ) -> None:
     """Cost of a model on a target, before flashing and even before training."""
