@@ -77,11 +77,12 @@ class LabelParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     @property
     def flags(self) -> int:
         """The bits of ``em_label_t.flags``."""
-        return (
+        flags: int = (
             lib.EM_LABEL_REPORTED * self.reported
             | lib.EM_LABEL_CRITICAL * self.critical
             | lib.EM_LABEL_ONCE * self.once
         )
+        return flags
 
     @property
     def threshold_permille(self) -> int:

@@ -22,7 +22,7 @@ def _svg(figure: Figure) -> str:
 def confusion(matrix: np.ndarray, labels: Sequence[str]) -> str:
     """Draw a confusion matrix; rows are the truth. Labels without a clip or vote are left out."""
     used = np.flatnonzero(matrix.sum(0) + matrix.sum(1))
-    shown, names = matrix[np.ix_(used, used)], [labels[i] for i in used]
+    shown, names = matrix[np.ix_(used, used)], [labels[int(i)] for i in used]
     figure = Figure(figsize=(5.2, 4.8))
     axes = figure.subplots()
     axes.imshow(shown / np.maximum(1, shown.sum(1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)

@@ -164,7 +164,7 @@ def _bed(beds: Sequence[Clip], duration_s: float, rng: np.random.Generator) -> n
     parts: list[np.ndarray] = []
     missing = round(duration_s * RATE_HZ)
     while missing > 0:
-        part = samples_of(beds[rng.integers(len(beds))])
+        part = samples_of(beds[int(rng.integers(len(beds)))])
         if len(part) < BED_MIN_S * RATE_HZ:
             continue
         part = part[: round(60 * RATE_HZ)] / max(1e-6, float(np.sqrt(np.mean(part**2))))
@@ -219,7 +219,7 @@ def home_streams(
 def _drawn(
     clips: Sequence[Clip], label: str, snr_db: float, rng: np.random.Generator
 ) -> tuple[Sound, bool]:
-    clip = clips[rng.integers(len(clips))]
+    clip = clips[int(rng.integers(len(clips)))]
     samples = samples_of(clip)[: 20 * RATE_HZ]
     source = f"{clip.label}/{clip.path.stem}"
     return Sound(samples, label or clip.label, source, snr_db), bool(label)
