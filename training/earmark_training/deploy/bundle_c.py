@@ -35,7 +35,8 @@ def generate(
 
     from earmark_training.deploy.compile import compile_model
 
-    compiled = compile_model(tflite_path, out_dir, name="model")
+    # Row bands: internal SRAM is what a device has least of (docs/firmware.md).
+    compiled = compile_model(tflite_path, out_dir, name="model", ram_limit=0)
     generate_tables(spec, out_dir)
     (out_dir / INFO_SOURCE).write_text(info_source(spec, params, n_scores, model_version))
     return int(compiled.program.arena_bytes)

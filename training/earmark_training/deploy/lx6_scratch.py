@@ -18,8 +18,15 @@ INT16_BYTES = 2
 READ_AHEAD_BYTES = 8
 
 
-def scratch_bytes(layer: Layer) -> int:
-    """Bytes of scratch that the kernel of a layer needs on the LX6 (0: none)."""
+def scratch_bytes(layer: Layer, rows_per_call: int | None = None) -> int:
+    """Bytes of scratch that the kernel of a layer needs on the LX6 (0: none).
+
+    Parameters
+    ----------
+    layer : Layer
+    rows_per_call : int or None
+        Most output rows that one call computes (row bands); None: the whole map.
+    """
     if layer.struct is None:
         return 0
     values = {k: v for k, v in layer.struct.items() if isinstance(v, int)}
@@ -27,17 +34,18 @@ def scratch_bytes(layer: Layer) -> int:
         return _block_bytes(values["in_n"], values["rows"])
     if layer.kernel not in ("conv2d", "depthwise_conv2d"):
         return 0
+    rows = min(values["out_h"], rows_per_call or values["out_h"])
     taps = values["kernel_h"] * values["kernel_w"]
     if layer.kernel == "conv2d":
         if values["groups"] != 1:
             return 0
-        block = _block_bytes(taps * values["in_c"], values["out_h"] * values["out_w"])
+        block = _block_bytes(taps * values["in_c"], rows * values["out_w"])
     else:
         block = _block_bytes(taps, values["out_w"])
-    return max(block, _planes_bytes(values, layer.kernel))
+    return max(block, _planes_bytes(values, layer.kernel, rows))
 
 
-def _planes_bytes(v: dict[str, int], kernel: str) -> int:
+def _planes_bytes(v: dict[str, int], kernel: str, out_rows: int) -> int:
     """nn_mac16_planes.c, 0 for shapes that it does not take."""
     single = v["in_c"] == 1
     whole_words = v["in_c"] == v["out_c"] and v["in_c"] % PLANE_CHANNELS == 0
@@ -49,7 +57,7 @@ def _planes_bytes(v: dict[str, int], kernel: str) -> int:
         and v["stride_h"] <= MAX_STRIDE
         and v["stride_w"] <= MAX_STRIDE
     )
-    rows = min((v["out_h"] - 1) * v["stride_h"] + KERNEL, PLANE_ROWS)
+    rows = min((out_rows - 1) * v["stride_h"] + KERNEL, PLANE_ROWS)
     return rows * PLANE_CHANNELS * PLANE * INT16_BYTES + READ_AHEAD_BYTES if fits else 0
 
 

@@ -96,7 +96,10 @@ def _plan(program: Program, band: rowband.Band | None) -> Program:
 
 def _scratch(program: Program, slots: list[int], n_streamed: int) -> dict[int, Storage]:
     """Scratch by layer; streamed layers take turns, so they share one block."""
-    sizes = {i: scratch_bytes(layer) for i, layer in enumerate(program.layers)}
+    rows = {step.layer: 0 for step in program.steps}
+    for step in program.steps:
+        rows[step.layer] = max(rows[step.layer], step.y_end - step.y)
+    sizes = {i: scratch_bytes(layer, rows.get(i)) for i, layer in enumerate(program.layers)}
     shared_bytes = max((n for i, n in sizes.items() if i < n_streamed), default=0)
     shared = Storage("arena", shared_bytes, "scratch of the streamed layers")
     return {
