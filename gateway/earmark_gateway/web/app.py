@@ -18,6 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from earmark_gateway.links import LinkError
+from earmark_gateway.metrics import render_metrics
 from earmark_gateway.web import views
 from earmark_gateway.web.live import Live
 from earmark_gateway.web.security import SecurityHeaders
@@ -125,6 +126,11 @@ class Pages:
         """Show what leaves the device, with the latest message as it came."""
         values = await asyncio.to_thread(views.privacy_values, self.gateway)
         return self.page(request, "privacy.html", **values)
+
+    async def metrics(self, _request: Request) -> Response:
+        """Answer Prometheus; behind the login like every page."""
+        body = await asyncio.to_thread(render_metrics, self.gateway)
+        return Response(body, media_type="text/plain; version=0.0.4")
 
     # --- changes -----------------------------------------------------------------------------
 
@@ -245,6 +251,7 @@ def create_app(gateway: Gateway) -> Starlette:
             Route("/circle", reading(pages.circle)),
             Route("/privacy", reading(pages.privacy)),
             Route("/events", reading(pages.events)),
+            Route("/metrics", reading(pages.metrics)),
             Route("/alerts/{alert_id:int}/ack", changing(pages.acknowledge), methods=["POST"]),
             Route("/alerts/{alert_id:int}/false", changing(pages.false_alarm), methods=["POST"]),
             Route("/devices/{device_id}/approve", changing(pages.approve), methods=["POST"]),
