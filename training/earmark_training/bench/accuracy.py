@@ -1,0 +1,209 @@
+"""`python -m earmark_training.bench.accuracy`: clip accuracy over official folds and seeds.
+
+Each (fold, seed) is trained alone, with a fixed schedule, and its held-out fold is scored once, at
+the end. Finished runs are kept and reused while code, recipe and data stay the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from earmark_training import augment, evaluate, networks, quantize, train, windows, workflow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from earmark_datasets.manifest import Manifest
+    from earmark_dsp.spec import FrontEndSpec
+
+ARITHMETICS = ("float", "int8_tflm", "int8_c")
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: everything a worker process needs.
+
+    Attributes
+    ----------
+    data : Path
+        As `earmark train` takes it.
+    spec_name : str
+    fold : int
+        Held out.
+    recipe : Recipe
+    folder : Path
+        Holds results and checkpoints.
+    """
+
+    data: Path
+    spec_name: str
+    fold: int
+    recipe: train.Recipe
+    folder: Path
+
+
+def run_key(recipe: train.Recipe, spec: FrontEndSpec, manifest: Manifest, fold: int) -> str:
+    """Return a name for a run that changes with its code, recipe, front end, data and fold."""
+    digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode())
+    digest.update(f"{spec.hash_hex}:{fold}".encode())
+    for clip in manifest.clips:
+        size = clip.path.stat().st_size
+        digest.update(f"{clip.path.name}:{size}:{clip.label}:{clip.fold}".encode())
+    for module in (augment, evaluate, networks, quantize, train, windows, workflow):
+        digest.update(inspect.getsource(module).encode())
+    return f"{recipe.preset}-fold{fold}-seed{recipe.seed}-{digest.hexdigest()[:12]}"
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write a file that is either whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(json.dumps(value, indent=2) + "\n")
+    draft.replace(path)
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Train, quantise and score one fold, or return the stored result of the same run."""
+    from earmark_datasets.sources import open_data
+    from earmark_dsp.spec import load_spec
+
+    from earmark_training.deploy.compile import load, plan_model
+    from earmark_training.quiet import import_tensorflow
+
+    manifest, spec = open_data(job.data), load_spec(job.spec_name)
+    key = run_key(job.recipe, spec, manifest, job.fold)
+    stored = job.folder / f"{key}.json"
+    if stored.is_file():
+        found: dict[str, Any] = json.loads(stored.read_text())
+        return found
+    import_tensorflow()
+    train_clips, test_clips = manifest.split(job.fold)
+    work_dir = job.folder / "checkpoints" / key
+    resumed = work_dir.exists()
+    started_s, started_cpu_s = time.monotonic(), time.process_time()
+    result = train.train(train_clips, spec=spec, recipe=job.recipe, work_dir=work_dir)
+    train_s, train_cpu_s = time.monotonic() - started_s, time.process_time() - started_cpu_s
+    drawn = workflow.representative_windows(train_clips, result.labels, spec, job.recipe)
+    tflite = quantize.quantize(result.model, drawn, spec)
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = workflow.bundle_from(
+            Path(folder) / "bundle",
+            tflite=tflite,
+            spec=spec,
+            result=result,
+            data_name=str(job.data),
+            clips=manifest,
+            name=job.recipe.preset,
+        )
+        scores = evaluate.evaluate_bundle(bundle, test_clips, float_model=result.model)
+    run = {
+        "fold": job.fold,
+        "seed": job.recipe.seed,
+        "float": scores.float32.accuracy if scores.float32 else None,
+        "int8_tflm": scores.int8_tflm.accuracy,
+        "int8_c": scores.c.accuracy,
+        "n_test_clips": len(test_clips.clips),
+        # Batch normalisation's moving averages are folded away and not counted.
+        "params": sum(int(np.prod(v.shape)) for v in result.model.trainable_variables),
+        # Per window; one window each `hop_s` seconds.
+        "macs": plan_model(load(tflite)).macs,
+        "hop_s": workflow.HOP_FRAMES * spec.hop_length / spec.sample_rate_hz,
+        "model_bytes": len(tflite),
+        "resumed": resumed,
+        "train_s": train_s,
+        "train_cpu_s": train_cpu_s,
+    }
+    write_json(stored, run)
+    return run
+
+
+def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the figures of a preset; a fold's accuracy (0..1) is its mean over the seeds.
+
+    Parameters
+    ----------
+    runs : sequence of dict
+        As `run_job` returns them; only folds that occur are listed, in order.
+    """
+    folds = sorted({run["fold"] for run in runs})
+    seeds = sorted({run["seed"] for run in runs})
+    figures: dict[str, Any] = {"folds": folds, "seeds": seeds}
+    for name in ARITHMETICS:
+        means = [float(np.mean([r[name] for r in runs if r["fold"] == fold])) for fold in folds]
+        figures[f"folds_{name}"] = means
+        figures[f"mean_{name}"] = float(np.mean(means))
+    figures |= {name: runs[0][name] for name in ("params", "macs", "hop_s", "model_bytes")}
+    # A resumed run's clock has seen only its last part.
+    whole_s = [run["train_s"] for run in runs if not run["resumed"]]
+    figures["train_s"] = float(np.mean(whole_s)) if whole_s else None
+    figures["runs"] = sorted(runs, key=lambda run: (run["fold"], run["seed"]))
+    return figures
+
+
+def main(
+    *,
+    preset: Annotated[str, typer.Option(help="Network.")] = "tiny",
+    data: Annotated[Path, typer.Option(help="As for earmark train.")] = Path("ESC-10"),
+    spec: Annotated[str, typer.Option(help="Front end.")] = workflow.SPEC_NAME,
+    epochs: Annotated[int, typer.Option(min=1, help="Length of the schedule.")] = 60,
+    n_seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings per fold.")] = 3,
+    fold: Annotated[list[int] | None, typer.Option(help="Only these folds.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+    out: Annotated[Path, typer.Option(help="Result.")] = Path("build/bench/accuracy.json"),
+) -> None:
+    """Write clip accuracy in float, int8 under TFLM and C; interrupt and repeat to go on."""
+    from earmark_datasets.sources import open_data
+
+    folder = out.with_name("accuracy_runs")
+    folds = fold or list(open_data(data).folds)
+    jobs = [
+        Job(data, spec, number, train.Recipe(preset=preset, epochs=epochs, seed=seed), folder)
+        for seed in range(1, n_seeds + 1)
+        for number in folds
+    ]
+    report = json.loads(out.read_text()) if out.is_file() else {}
+    runs: list[dict[str, Any]] = []
+    # Spawned, because TensorFlow does not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
+        pending = [pool.submit(run_job, job) for job in jobs]
+        try:
+            for done in as_completed(pending):
+                run = done.result()
+                runs.append(run)
+                console.print(
+                    f"{len(runs)}/{len(jobs)} fold {run['fold']} seed {run['seed']}: "
+                    f"float {run['float']:.1%}, C {run['int8_c']:.1%}, {run['train_s']:.0f} s"
+                )
+                settings = {"data": str(data), "spec": spec, **asdict(jobs[0].recipe)}
+                del settings["seed"]
+                report[preset] = summarise(runs) | {"settings": settings}
+                report[preset]["complete"] = len(runs) == len(jobs)
+                write_json(out, report)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    figures = report[preset]
+    console.print(
+        f"{preset}: float {figures['mean_float']:.2%}, int8 C {figures['mean_int8_c']:.2%}; {out}"
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
