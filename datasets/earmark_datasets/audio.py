@@ -155,5 +155,11 @@ def write_wav(path: Path, pcm: np.ndarray, *, sample_rate_hz: int = SAMPLE_RATE_
     import soundfile
 
     temporary = path.with_name(path.name + ".part")
-    soundfile.write(temporary, pcm, sample_rate_hz, subtype="PCM_16", format="WAV")
+    try:
+        soundfile.write(temporary, pcm, sample_rate_hz, subtype="PCM_16", format="WAV")
+    except (soundfile.LibsndfileError, OSError) as exc:
+        temporary.unlink(missing_ok=True)
+        raise EarmarkError(
+            f"cannot write {path}: {exc}", "is the disk full, or the folder read-only?"
+        ) from exc
     temporary.replace(path)

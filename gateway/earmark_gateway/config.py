@@ -335,7 +335,7 @@ def load_config(path: Path) -> Config:
         raw = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as exc:
         raise GatewayError(
-            f"no configuration at {path}", "create one with `earmark-gateway init`"
+            f"no configuration at {path}", "docs/gateway.md shows the smallest one"
         ) from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
         raise GatewayError(f"{path}: {exc}", "correct the file; TOML: https://toml.io") from exc

@@ -89,3 +89,26 @@ def test_interrupted_training_leaves_no_process_and_is_resumed(tmp_path):
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
     assert not (tmp_path / "out/summary.json").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file size limits are set the Linux way")
+def test_a_disk_that_takes_no_more_is_one_message(tmp_path):
+    import resource
+
+    def no_large_files():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # write() then fails, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    run = subprocess.run(
+        command(tmp_path),
+        env=environment(tmp_path),
+        preexec_fn=no_large_files,  # noqa: PLW1509 - no threads are running here
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert run.returncode == 1
+    assert "error: cannot write" in run.stderr
+    assert "Traceback" not in run.stdout + run.stderr
+    assert not list((tmp_path / "out").glob("**/manifest.csv")), "a rerun must not trust it"

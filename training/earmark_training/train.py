@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from earmark_datasets import synth
 from earmark_datasets.audio import read_pcm_cached, to_int16
+from earmark_dsp.errors import EarmarkError
 from earmark_dsp.native import extract
 
 from earmark_training import augment, networks, windows
@@ -234,11 +235,24 @@ def train(
             losses[epoch].assign(total / n_batches)
             epoch_done.assign(epoch + 1)
             if (epoch + 1) % _CHECKPOINT_EVERY == 0 or epoch + 1 == recipe.epochs:
-                manager.save()
+                _save(manager)
             if progress:
                 progress(epoch + 1, recipe.epochs, total / n_batches)
     optimizer.finalize_variable_values(model.trainable_variables)
     return TrainResult(model, labels, tuple(float(v) for v in losses.numpy()))
+
+
+def _save(manager: Any) -> None:
+    """Write a checkpoint; TensorFlow reports a full disk as an error of its own."""
+    import tensorflow as tf
+
+    try:
+        manager.save()
+    except tf.errors.OpError as exc:
+        raise EarmarkError(
+            f"cannot write the checkpoint in {manager.directory}: {exc.message.splitlines()[0]}",
+            "free some space; the training goes on from the last checkpoint",
+        ) from exc
 
 
 def _make_step(model: Any, optimizer: Any, label_smoothing: float) -> Any:
