@@ -102,7 +102,7 @@ def test_a_disk_that_takes_no_more_is_one_message(tmp_path):
     run = subprocess.run(
         command(tmp_path),
         env=environment(tmp_path),
-        preexec_fn=no_large_files,  # noqa: PLW1509 - no threads are running here
+        preexec_fn=no_large_files,
         capture_output=True,
         text=True,
         check=False,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import functools
 import importlib
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import click
+import typer
 import typer.main
 from earmark_dsp.errors import EarmarkError
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
+# ClickException: of click, or of the copy of click that newer Typer versions carry.
+_USAGE_PROBLEM: Any = typer.BadParameter.__mro__[2]
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,22 @@ COMMANDS: dict[str, _Lazy] = {
 }
 
 
+def _run_typer(name: str, entry: _Lazy, arguments: tuple[str, ...]) -> int:
+    """Import a sub-command and run it; Typer has a command-line parser of its own."""
+    module, attribute = entry.target.split(":")
+    command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
+    try:
+        status = command.main(
+            args=list(arguments), prog_name=f"earmark {name}", standalone_mode=False
+        )
+    except _USAGE_PROBLEM as exc:
+        exc.show()
+        return int(exc.exit_code)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    return status if isinstance(status, int) else 0
+
+
 class _LazyGroup(click.Group):
     """A group that lists all sub-commands but imports only the one that is called."""
 
@@ -59,10 +79,14 @@ class _LazyGroup(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        module, attribute = entry.target.split(":")
-        command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
-        command.name = cmd_name
-        return cast("click.Command", command)
+        return click.Command(
+            cmd_name,
+            params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+            callback=functools.partial(_run_typer, cmd_name, entry),
+            # `--help` and all options belong to the sub-command.
+            add_help_option=False,
+            context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+        )
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
