@@ -408,9 +408,11 @@ def networks(draw: Callable) -> bytes:
         builder.input()
     for _ in range(builder.integer(1, 8)):
         output = builder.choice(_Builder.METHODS)(builder)
-        if output is not None:
+        # A scalar may be an output, but no further operator of ours takes it as input.
+        if output is not None and builder.net.shape(output):
             builder.live.append(output)
-    if not builder.net.operators:
+    produced = {t for o in builder.net.operators for t in o.outputs}
+    if not produced & set(builder.live):
         x = builder.live[-1]
         y = builder.like(x, builder.net.shape(x))
         builder.net.op(OPS.RELU, [x], [y])

@@ -19,7 +19,7 @@ from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as sch
 from tflite_writer import OPS, Network
 from tools import require_tool
 
-N_NETWORKS = 40
+N_NETWORKS = 300
 NONE, RELU, RELU6 = (
     schema.ActivationFunctionType.NONE,
     schema.ActivationFunctionType.RELU,
