@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from earmark_training.deploy.bundle import Bundle
+    from earmark_training.deploy.estimate import Estimate
     from earmark_training.evaluate import BundleScores
 
 INTENDED_USE = (
@@ -59,6 +60,7 @@ class Findings:
     streams: dict[str, Any] | None = None
     losses: Sequence[float] = ()
     tflm_arena_bytes: int | None = None
+    estimate: Estimate | None = None
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -198,9 +200,34 @@ def _device_section(findings: Findings) -> str:
         )
     note = (
         f"<p class=note>One inference every {findings.bundle.hop_s:.2f} s. TFLM's arena is that of "
-        "a 64-bit machine. <code>earmark estimate</code> gives time per inference on a device.</p>"
+        "a 64-bit machine.</p>"
     )
-    return _table(("engine", "model bytes", "arena bytes", "window bytes"), rows) + note
+    sizes = _table(("engine", "model bytes", "arena bytes", "window bytes"), rows) + note
+    return sizes + _estimate_section(findings.estimate)
+
+
+def _estimate_section(estimate: Estimate | None) -> str:
+    """Time and memory on the chip, per engine and per layer."""
+    if estimate is None:
+        return ""
+    from earmark_training.deploy.estimate_chart import chart
+
+    forms = (
+        ("compiled", estimate.instructions, estimate.ram_bytes),
+        ("RAM-optimised", estimate.instructions_optimised, estimate.ram_bytes_optimised),
+        ("TFLM with ESP-NN", estimate.esp_nn_instructions, estimate.tflm_arena_bytes),
+    )
+    rows = [
+        (
+            form,
+            _number(n, ","),
+            _number(estimate.milliseconds(n), ".1f"),
+            f"{ram_bytes:,}",
+        )
+        for form, n, ram_bytes in forms
+    ]
+    head = (f"on {estimate.target.name}", "instructions", "estimated ms", "RAM bytes")
+    return _table(head, rows) + figures.svg(chart(estimate))
 
 
 def _player(clip: HardClip) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from earmark_datasets.manifest import Manifest
 
     from earmark_training.deploy.bundle import Bundle
+    from earmark_training.deploy.estimate import Estimate
     from earmark_training.report import Findings, HardClip
 
 app = typer.Typer(add_completion=False)
@@ -41,6 +42,7 @@ def main(
     if streams is not None:
         findings.streams = _read_streams(streams, loaded)
     _measure_clips(findings, fold)
+    findings.estimate = _estimate(loaded)
     out.mkdir(parents=True, exist_ok=True)
     for name, text in (
         ("report.html", report.html_page(findings)),
@@ -50,6 +52,18 @@ def main(
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(out / name)
     typer.echo(f"wrote {out / 'report.html'} and {out / 'model_card.md'}")
+
+
+def _estimate(bundle: Bundle) -> Estimate:
+    """Cost on the chip: executed where the emulator's tools are, otherwise sizes only."""
+    from earmark_training.deploy.estimate import estimate, target
+
+    chip = target("esp32-pico")
+    try:
+        return estimate(bundle.tflite, name=bundle.info.model_version, chip=chip)
+    except EarmarkError as exc:
+        typer.echo(f"note: {exc.what}: no instruction counts in the report", err=True)
+        return estimate(bundle.tflite, name=bundle.info.model_version, chip=chip, execute=False)
 
 
 def _read_streams(path: Path, bundle: Bundle) -> dict[str, Any]:

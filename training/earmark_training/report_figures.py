@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """Return a figure as an element for a page."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = buffer.getvalue()
@@ -34,7 +35,7 @@ def confusion(matrix: np.ndarray, labels: Sequence[str]) -> str:
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set_xlabel("voted")
     axes.set_ylabel("truth")
-    return _svg(figure)
+    return svg(figure)
 
 
 def learning_curve(losses: Sequence[float]) -> str:
@@ -45,7 +46,7 @@ def learning_curve(losses: Sequence[float]) -> str:
     axes.set_xlabel("epoch")
     axes.set_ylabel("training loss")
     axes.grid(visible=True, alpha=0.3)
-    return _svg(figure)
+    return svg(figure)
 
 
 def operating_points(labels: Mapping[str, Any]) -> str:
@@ -80,4 +81,4 @@ def operating_points(labels: Mapping[str, Any]) -> str:
     figure.supxlabel("false alarms per 24 h")
     figure.supylabel("recall")
     figure.tight_layout()
-    return _svg(figure)
+    return svg(figure)

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from matplotlib.figure import Figure
+
     from earmark_training.deploy.estimate import Estimate
 
 
-def draw(result: Estimate, path: Path) -> None:
-    """Write a bar chart of milliseconds per layer, compiled beside TFLM with ESP-NN.
+def chart(result: Estimate) -> Figure:
+    """Return a bar chart of milliseconds per layer, compiled beside TFLM with ESP-NN.
 
     Parameters
     ----------
     result : Estimate
         From `estimate`, executed or not (then only TFLM's bars).
-    path : Path
-        ``.png`` or ``.svg``.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -37,4 +37,9 @@ def draw(result: Estimate, path: Path) -> None:
     axes.set_xlabel(f"estimated ms on {result.target.name}")
     axes.set_title(f"{result.name}: {result.macs / 1e6:.1f} M multiply-accumulates")
     axes.legend()
-    figure.savefig(path)
+    return figure
+
+
+def draw(result: Estimate, path: Path) -> None:
+    """Write `chart` to a ``.png`` or ``.svg``."""
+    chart(result).savefig(path)
