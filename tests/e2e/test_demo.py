@@ -11,6 +11,10 @@ import sys
 import time
 
 import pytest
+from earmark_training.demo import chain
+from earmark_training.demo.broker import free_port
+from earmark_training.demo.processes import child_process
+from tools import require_tool
 
 REQUIRED_KEYS = {
     "dataset", "n_train_clips", "n_test_clips", "accuracy_float", "accuracy_int8_tflm",
@@ -66,6 +70,36 @@ def test_the_whole_chain_without_network_or_recordings(tmp_path):
     assert "not recordings" in page
     assert not re.search(r"(?:src|href)=[\"']?https?:", page), "the page must work offline"
     assert not list((tmp_path / "out").glob("**/*.part"))
+    the_same_device_over_mosquitto(tmp_path / "out", [n["label"] for n in notifications])
+
+
+def the_same_device_over_mosquitto(out, labels):
+    """Device, a real broker with MQTT 5, gateway: the caregiver is told the same."""
+    ports = chain.Ports(mqtt=free_port(), web=free_port())
+    folder = out / "mosquitto"
+    folder.mkdir()
+    settings = folder / "mosquitto.conf"
+    settings.write_text(f"listener {ports.mqtt} 127.0.0.1\nallow_anonymous true\n")
+    broker = child_process(
+        [require_tool("mosquitto"), "-c", str(settings)], log_path=folder / "mosquitto.log"
+    )
+    config = chain.gateway_config(
+        ports=ports,
+        directory=folder,
+        event_labels=("low_battery_chirp",),
+        web=False,
+        protocol="5",
+    )
+    with chain.gateway_running(config, ports=ports, directory=folder, broker=broker):
+        told, result = chain.hear(
+            out / "simulator" / "earmark-sim",
+            wav=out / "evening.wav",
+            audio_s=240.0,
+            ports=ports,
+            directory=folder,
+        )
+    assert result.protocol == "MQTT 5"
+    assert [t.label for t in told] == labels
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from earmark_training.deploy.simulate_mqtt import MqttBridge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from earmark_training.deploy.simulate import SimulationResult
@@ -45,8 +46,18 @@ class Notification:
     confidence: float
 
 
-def gateway_config(*, ports: Ports, directory: Path, event_labels: Sequence[str], web: bool) -> str:
-    """Return the gateway's configuration (TOML) for one kitchen and one caregiver."""
+def gateway_config(
+    *,
+    ports: Ports,
+    directory: Path,
+    event_labels: Sequence[str],
+    web: bool,
+    protocol: str = "3.1.1",
+) -> str:
+    """Return the gateway's configuration (TOML) for one kitchen and one caregiver.
+
+    `protocol` is MQTT's; the demonstration broker knows no better than 3.1.1.
+    """
     # JSON strings are valid TOML strings.
     database = json.dumps(f"sqlite:///{directory / 'gateway.db'}")
     channel = json.dumps(f"file:{directory / 'notifications.jsonl'}")
@@ -57,7 +68,7 @@ base_url = "http://127.0.0.1:{ports.web}"
 [mqtt]
 host = "127.0.0.1"
 port = {ports.mqtt}
-protocol = "3.1.1"  # the demonstration broker knows no better
+protocol = "{protocol}"
 
 [store]
 url = {database}
@@ -96,8 +107,14 @@ severity = "log"
 
 
 @contextmanager
-def gateway_running(config: str, *, ports: Ports, directory: Path) -> Iterator[None]:
-    """Run broker and gateway until the block ends."""
+def gateway_running(
+    config: str,
+    *,
+    ports: Ports,
+    directory: Path,
+    broker: AbstractContextManager[object] | None = None,
+) -> Iterator[None]:
+    """Run broker (None: the embedded one) and gateway until the block ends."""
     directory.mkdir(parents=True, exist_ok=True)
     for stale in ("ready", "gateway.db", "gateway.db-wal", "gateway.db-shm", "notifications.jsonl"):
         (directory / stale).unlink(missing_ok=True)
@@ -106,7 +123,7 @@ def gateway_running(config: str, *, ports: Ports, directory: Path) -> Iterator[N
     log_path = directory / "gateway.log"
     command = [sys.executable, "-m", "earmark_gateway.cli", "run", "--config", str(config_path)]
     with ExitStack() as stack:
-        stack.enter_context(embedded_broker(ports.mqtt))
+        stack.enter_context(broker or embedded_broker(ports.mqtt))
         process = stack.enter_context(
             child_process([*command, "--ready-file", str(directory / "ready")], log_path=log_path)
         )
