@@ -269,7 +269,8 @@ class Gateway:
                     tx,
                     self.config,
                     people,
-                    key=str(now_ms),
+                    # Not the time: a notice and its all-clear may fall into one millisecond.
+                    key=secrets.token_hex(8),
                     kind=kind,
                     text=(title, body),
                     now_ms=now_ms,
