@@ -66,6 +66,8 @@ def train_command(
             data_name=str(data),
             clips=manifest,
             name=out.name,
+            test_fold=test_fold,
+            recipe=recipe,
         )
     with ui.step(f"Scoring {len(test_clips.clips)} held-out clips") as step:
         scores = evaluate_bundle(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
+from earmark_training.deploy import bundle_training as kept
 from earmark_training.deploy.bundle import Bundle, write_bundle
-from earmark_training.deploy.bundle_schema import DataSource
 from earmark_training.detector import Cadence, DetectorParams, default_params
 from earmark_training.train import load_clips
 from earmark_training.windows import make_epoch
@@ -78,19 +77,30 @@ def bundle_from(
     data_name: str,
     clips: Manifest,
     name: str,
+    test_fold: int | None = None,
+    recipe: Recipe | None = None,
 ) -> Bundle:
-    """Write the bundle of a trained and quantised network, with the licences of its data."""
-    licences = Counter(clip.licence for clip in clips.clips)
+    """Write the bundle of a trained and quantised network.
+
+    With it go the licences and credits of its data, the learning curve and the float network, for
+    reports, exports and comparisons on the host.
+    """
     return write_bundle(
         directory,
         tflite_model=tflite,
         spec=spec,
         class_names=result.labels,
         detector_params=mixture_detector(result.labels, spec),
-        data_licences=[
-            DataSource(name=data_name, licence=licence, n_clips=n)
-            for licence, n in sorted(licences.items())
-        ],
+        metrics={
+            "training": kept.training_record(
+                losses=result.losses, data=data_name, test_fold=test_fold, recipe=recipe
+            )
+        },
+        data_licences=kept.data_sources(clips, data_name),
         limits=LIMITS,
         name=name,
+        extra_files={
+            kept.FLOAT_FILE: kept.float_bytes(result.model),
+            kept.CREDITS_FILE: kept.credits_csv(clips),
+        },
     )

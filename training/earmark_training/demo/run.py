@@ -94,6 +94,8 @@ def run_demo(options: Options, ui: Ui) -> dict[str, Any]:
             data_name=data.name,
             clips=data.manifest,
             name="demo",
+            test_fold=TEST_FOLD,
+            recipe=recipe,
         )
     with ui.step("Held-out fold: float, TFLM, C") as step:
         scores = evaluate_bundle(
