@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from earmark_training.deploy.ir import Layer, Rows, Table
-from earmark_training.deploy.lower import MAX_DIM, Node
+from earmark_training.deploy.node import MAX_DIM, Node
 from earmark_training.deploy.quantmath import INT32_MAX
 from earmark_training.deploy.tflite import Op, Tensor, TensorType
 

@@ -18,7 +18,7 @@ from earmark_training.deploy.tflite import Op, Tensor, TensorType
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from earmark_training.deploy.lower import Node
+    from earmark_training.deploy.node import Node
 
 SOFTMAX_INTEGER_BITS = 5
 LOGISTIC_INTEGER_BITS = 4

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from earmark_training.deploy.ir import FieldValue
-    from earmark_training.deploy.lower import Node
+    from earmark_training.deploy.node import Node
 
 COPY_DIMS = 6
 # The limit in concatenation.cc.
