@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from earmark_datasets.locate import find_model
+from earmark_dsp.errors import EarmarkError
 from earmark_training.deploy.compile import compile_model
 from earmark_training.deploy.golden import random_inputs
 from earmark_training.deploy.hostlib import HostModel
@@ -38,12 +39,12 @@ def test_yamnet_within_128_kib(tmp_path: Path) -> None:
     assert ram_bytes <= YAMNET_RAM_LIMIT
 
 
-def convert(model: object, shapes: list[tuple[int, ...]]) -> bytes:
+def convert(model: object, shapes: list[tuple[int, ...]], *, batch_size: int | None = 1) -> bytes:
     import keras
     import tensorflow as tf
 
     rng = np.random.default_rng(0)
-    inputs = [keras.Input(s, batch_size=1) for s in shapes]
+    inputs = [keras.Input(s, batch_size=batch_size) for s in shapes]
     fixed = keras.Model(inputs, model(inputs if len(inputs) > 1 else inputs[0]))
     converter = tf.lite.TFLiteConverter.from_keras_model(fixed)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -82,6 +83,16 @@ def two_inputs(keras: object) -> tuple[object, list[tuple[int, ...]]]:
     x = layers.Permute((2, 1, 3))(x)[:, 1:, ::2, :]
     x = layers.Flatten()(layers.Subtract()([x, layers.AveragePooling2D(3, 1, padding="same")(x)]))
     return keras.Model([a, b], layers.Softmax()(layers.Dense(5)(x))), [(16, 12, 4), (8,)]
+
+
+def test_dilation_with_an_open_batch_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    inputs = keras.Input((12, 10, 4))
+    dilated = keras.Model(inputs, keras.layers.Conv2D(4, 3, dilation_rate=2)(inputs))
+    with pytest.raises(EarmarkError, match="SPACE_TO_BATCH_ND") as caught:
+        compile_model(convert(dilated, [(12, 10, 4)], batch_size=None), tmp_path / "open")
+    assert "batch_size=1" in caught.value.hint
+    check(convert(dilated, [(12, 10, 4)]), tmp_path / "fixed")
 
 
 @pytest.mark.slow

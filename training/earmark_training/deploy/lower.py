@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 # Layers may share a buffer of the file: bounds what a hostile one can make of that.
 MAX_TABLE_BYTES = 128 << 20
+# What a converter writes for an open batch size: shapes in the file are then wrong, and TFLM,
+# which believes them, computes other numbers than the network.
+OPEN_BATCH = {"SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "SHAPE", "PACK"}
+OPEN_BATCH_HINT = (
+    "fix the batch size before converting (keras.Input(shape, batch_size=1)): dilated convolutions "
+    "and reshapes then become single operators; TFLM computes wrong values from such a file"
+)
 
 
 def _registry() -> dict[Op, Callable[[Node], list[Layer]]]:
@@ -93,7 +100,9 @@ def lower_model(model: Model) -> list[Layer]:
         known = ", ".join(sorted(op.name for op in registry))
         raise EarmarkError(
             f"{len(unknown)} of {len(model.operators)} operators cannot be compiled: {names}",
-            f"replace them by supported ones ({known}), or choose the TFLM engine",
+            OPEN_BATCH_HINT
+            if any(op.name in OPEN_BATCH for op in unknown)
+            else f"replace them by supported ones ({known}), or choose the TFLM engine",
         )
     layers: list[Layer] = []
     table_bytes = 0

@@ -77,7 +77,10 @@ def _reshape(node: Node) -> Layer:
     x, y = node.input(0), node.output
     _movable(node, x, y)
     if x.elements != y.elements:
-        raise node.fail(f"{x} and {y} differ in size", "convert again")
+        raise node.fail(
+            f"{x} and {y} differ in size",
+            "fix the batch size before converting (keras.Input(shape, batch_size=1))",
+        )
     return Layer(node.op.position, node.op.name, "alias", (x.index,), y.index)
 
 
