@@ -46,7 +46,7 @@ COMMANDS: dict[str, _Lazy] = {
     "simulate": _Lazy("earmark_training.deploy.simulate_cli:app", "Run a bundle as a device."),
     "calibrate": _Lazy("earmark_training.calibrate_cli:app", "Choose thresholds from streams."),
     "report": _Lazy("earmark_training.report_cli:app", "One HTML page and a model card."),
-    "compare": _Lazy("earmark_training.report_cli:compare_app", "What differs in two bundles."),
+    "compare": _Lazy("earmark_training.report_compare:app", "What differs in two bundles."),
     "export": _Lazy("earmark_training.deploy.export_cli:app", "Hand over: TFLite, C library, ..."),
 }
 

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from earmark_training.quantisation import LayerError
+
 
 def svg(figure: Figure) -> str:
     """Return a figure as an element for a page."""
@@ -46,6 +48,21 @@ def learning_curve(losses: Sequence[float]) -> str:
     axes.set_xlabel("epoch")
     axes.set_ylabel("training loss")
     axes.grid(visible=True, alpha=0.3)
+    return svg(figure)
+
+
+def layer_errors(layers: Sequence[LayerError]) -> str:
+    """Draw the signal-to-quantisation-noise ratio of each layer; the worst step stands out."""
+    shown = [layer for layer in layers if np.isfinite(layer.sqnr_db)]
+    worst = max(layers, key=lambda layer: layer.lost_db)
+    figure = Figure(figsize=(7, 0.8 + 0.26 * len(shown)))
+    axes = figure.subplots()
+    colours = ["#d55e00" if layer is worst else "#0072b2" for layer in shown]
+    axes.barh(range(len(shown)), [layer.sqnr_db for layer in shown], color=colours)
+    axes.set_yticks(range(len(shown)), [layer.name for layer in shown], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("signal to quantisation noise, dB")
+    axes.grid(visible=True, axis="x", alpha=0.3)
     return svg(figure)
 
 
