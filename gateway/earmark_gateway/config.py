@@ -149,7 +149,11 @@ class HomeAssistantSection(_Section):
     """MQTT discovery mirror."""
 
     enabled: bool = False
-    discovery_prefix: str = "homeassistant"
+    discovery_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")] = (
+        "homeassistant"
+    )
+    # An automation that fires on a sound of an hour ago frightens people; alarms stay "on" anyway.
+    max_event_age_s: float = Field(default=120, gt=0)
 
 
 class LimitsSection(_Section):

@@ -1,0 +1,1 @@
+"""Mirror for Home Assistant: everything is shown there, nothing depends on it."""
