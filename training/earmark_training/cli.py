@@ -46,6 +46,9 @@ COMMANDS: dict[str, _Lazy] = {
     "simulate": _Lazy("earmark_training.deploy.simulate_cli:app", "Run a bundle as a device."),
     "calibrate": _Lazy("earmark_training.calibrate_cli:app", "Choose thresholds from streams."),
     "report": _Lazy("earmark_training.report_cli:app", "One HTML page and a model card."),
+    "quantize-report": _Lazy(
+        "earmark_training.quantisation_cli:app", "What int8 costs, where, and what helps."
+    ),
     "compare": _Lazy("earmark_training.report_compare:app", "What differs in two bundles."),
     "export": _Lazy("earmark_training.deploy.export_cli:app", "Hand over: TFLite, C library, ..."),
 }

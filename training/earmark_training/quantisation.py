@@ -143,17 +143,31 @@ def _follow_conversions(model: Model, clean_db: dict[int, float]) -> None:
             clean_db.setdefault(operator.outputs[0], clean_db[operator.inputs[0]])
 
 
-def _interpreter(tflite: bytes) -> Any:
+def to_real(codes: np.ndarray, spec: FrontEndSpec) -> np.ndarray:
+    """Return feature codes in real units, float32."""
+    real: np.ndarray = (codes.astype(np.float32) - spec.output_zero_point) * np.float32(
+        spec.output_scale
+    )
+    return real
+
+
+def interpreter(tflite: bytes, *, keep_all: bool = False) -> Any:
+    """Return LiteRT on its reference kernels: the integers of TFLM and of the C engine.
+
+    Parameters
+    ----------
+    keep_all : bool
+        Every intermediate tensor can be read after `invoke`.
+    """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    # The reference kernels: the integers of TFLM and of the C engine.
-    interpreter = Interpreter(
+    runner = Interpreter(
         model_content=tflite,
         experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-        experimental_preserve_all_tensors=True,
+        experimental_preserve_all_tensors=keep_all,
     )
-    interpreter.allocate_tensors()
-    return interpreter
+    runner.allocate_tensors()
+    return runner
 
 
 def _measure(
@@ -164,17 +178,15 @@ def _measure(
     spec: FrontEndSpec,
 ) -> list[tuple[float, float, float]]:
     """Return (SQNR in dB, share of codes used, share saturated) of each pair of tensors."""
-    real, integer = _interpreter(float_model), _interpreter(int8_model)
+    real = interpreter(float_model, keep_all=True)
+    integer = interpreter(int8_model, keep_all=True)
     slot_real = real.get_input_details()[0]
     slot_integer = integer.get_input_details()[0]
     signal, noise = np.zeros(len(outputs)), np.zeros(len(outputs))
     clipped, counted = np.zeros(len(outputs)), np.zeros(len(outputs))
     low, high = np.full(len(outputs), 127), np.full(len(outputs), -128)
     for window in windows:
-        scaled = (window.astype(np.float32) - spec.output_zero_point) * np.float32(
-            spec.output_scale
-        )
-        real.set_tensor(slot_real["index"], scaled.reshape(slot_real["shape"]))
+        real.set_tensor(slot_real["index"], to_real(window, spec).reshape(slot_real["shape"]))
         integer.set_tensor(slot_integer["index"], window.reshape(slot_integer["shape"]))
         real.invoke()
         integer.invoke()

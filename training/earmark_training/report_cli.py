@@ -112,9 +112,20 @@ def held_out(bundle: Bundle, data: Path | None, fold: int | None) -> tuple[Manif
     EarmarkError
         If they cannot be found, or the bundle does not say which fold was held out.
     """
-    from earmark_datasets.sources import open_data
-
     from earmark_training.report_html import place
+
+    _, clips, path = split_of(bundle, data, fold)
+    known = (bundle.info.metrics.get("training") or {}).get("test_fold")
+    chosen = fold if fold is not None else known
+    seen = "" if known in (None, chosen) else f" (trained with fold {known} held out)"
+    return clips, f"{place(path)}, fold {chosen}{seen}"
+
+
+def split_of(
+    bundle: Bundle, data: Path | None, fold: int | None
+) -> tuple[Manifest, Manifest, Path]:
+    """Return (training clips, held-out clips, where the data is); see `held_out`."""
+    from earmark_datasets.sources import open_data
 
     record = bundle.info.metrics.get("training") or {}
     if data is None and "data" not in record:
@@ -126,9 +137,8 @@ def held_out(bundle: Bundle, data: Path | None, fold: int | None) -> tuple[Manif
     chosen = fold if fold is not None else known
     if chosen is None:
         raise EarmarkError("the bundle does not say which fold was held out", "name it with --fold")
-    _, clips = open_data(path).split(chosen)
-    seen = "" if known in (None, chosen) else f" (trained with fold {known} held out)"
-    return clips, f"{place(path)}, fold {chosen}{seen}"
+    training, clips = open_data(path).split(chosen)
+    return training, clips, path
 
 
 def _estimate(bundle: Bundle, *, execute: bool) -> Estimate:

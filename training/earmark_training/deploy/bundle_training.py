@@ -92,6 +92,27 @@ def training_record(
     return record
 
 
+def recipe_of(bundle: Bundle) -> Recipe:
+    """Return the recipe that the bundle's network was trained with.
+
+    Raises
+    ------
+    EarmarkError
+        If the bundle does not hold one, or one of another version.
+    """
+    from earmark_training.train import Recipe
+
+    stored = (bundle.info.metrics.get("training") or {}).get("recipe")
+    if stored is None:
+        raise EarmarkError("the bundle does not hold the recipe of its training", "train it again")
+    try:
+        return msgspec.convert(stored, Recipe)
+    except msgspec.ValidationError as exc:
+        raise EarmarkError(
+            f"the bundle's training recipe is of another version: {exc}", "train it again"
+        ) from exc
+
+
 def data_sources(manifest: Manifest, name: str) -> list[DataSource]:
     """Return one entry per licence, with clips, hours and how many authors must be credited."""
     groups: dict[str, list[Any]] = defaultdict(list)
