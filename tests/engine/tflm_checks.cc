@@ -43,13 +43,14 @@ void reset() {
 
 int main() {
     const em_tensor_t tensor{EM_TENSOR_INT8, 1, 2, {1, 1}, 0.5f, -3};
-    const em_tflm_model tflm{reinterpret_cast<const uint8_t *>(&flatbuffer), 8,
-                             sizeof(tflite::MicroOpResolver), create};
+    const em_tflm_model tflm{sizeof(tflite::MicroOpResolver), create};
     em_model_t model{};
-    model.arena_bytes = em_tflm_head_bytes(tflm.resolver_bytes) + 64;
+    model.arena_bytes = em_engine_arena_bytes(&tflm, 64);
     model.n_inputs = model.n_outputs = 1;
     model.inputs = model.outputs = &tensor;
     model.tflm = &tflm;
+    model.tflite = reinterpret_cast<const uint8_t *>(&flatbuffer);
+    model.tflite_bytes = 8;
     alignas(16) static uint8_t arena[256];
 
     struct Case {
@@ -94,6 +95,11 @@ int main() {
     void *const outputs[] = {&got};
     if (em_engine_invoke(&engine, inputs, outputs) != EM_OK || got != 42) {
         return 101;
+    }
+    // Mute overwrites the arena, interpreter included: the engine must still run afterwards.
+    if (em_engine_clear(&engine) != EM_OK ||
+        em_engine_invoke(&engine, inputs, outputs) != EM_OK || got != 42) {
+        return 103;
     }
     fake.invoke = kTfLiteError;
     return em_engine_invoke(&engine, inputs, outputs) == EM_ERR_STATE ? 0 : 102;

@@ -1,6 +1,8 @@
 /* The compiled engine: checks once, then calls the generated code. */
 #include "earmark/engine.h"
 
+#include <string.h>
+
 enum { ARENA_ALIGNMENT = 16 };
 
 em_status_t em_engine_init(em_engine_t *engine, const em_model_t *model, void *arena,
@@ -28,4 +30,11 @@ em_status_t em_engine_invoke(em_engine_t *engine, const void *const inputs[],
         return EM_ERR_STATE;
     }
     return engine->model->run(engine->arena, inputs, outputs);
+}
+
+em_status_t em_engine_clear(em_engine_t *engine) {
+    if (engine->model->arena_bytes > 0) {
+        memset(engine->arena, 0, engine->model->arena_bytes);
+    }
+    return EM_OK;
 }

@@ -66,9 +66,15 @@ bool tensors_match(const em_model_t *model, tflite::MicroInterpreter *interprete
 
 } // namespace
 
+uint32_t em_engine_arena_bytes(const em_tflm_model_t *operators, uint32_t tensor_arena_bytes) {
+    return static_cast<uint32_t>(em_tflm_head_bytes(operators->resolver_bytes)) +
+           tensor_arena_bytes;
+}
+
 em_status_t em_engine_init(em_engine_t *engine, const em_model_t *model, void *arena,
                            size_t arena_bytes) {
-    if (engine == nullptr || model == nullptr || model->tflm == nullptr || arena == nullptr) {
+    if (engine == nullptr || model == nullptr || model->tflm == nullptr ||
+        model->tflite == nullptr || arena == nullptr) {
         return EM_ERR_ARGUMENT;
     }
     const em_tflm_model &source = *model->tflm;
@@ -76,7 +82,7 @@ em_status_t em_engine_init(em_engine_t *engine, const em_model_t *model, void *a
         reinterpret_cast<uintptr_t>(arena) % EM_TFLM_ALIGNMENT != 0) {
         return EM_ERR_SIZE;
     }
-    const tflite::Model *flatbuffer = tflite::GetModel(source.data);
+    const tflite::Model *flatbuffer = tflite::GetModel(model->tflite);
     if (flatbuffer->version() != TFLITE_SCHEMA_VERSION || flatbuffer->subgraphs() == nullptr ||
         flatbuffer->subgraphs()->size() != 1) {
         return EM_ERR_FORMAT;
@@ -122,4 +128,11 @@ em_status_t em_engine_invoke(em_engine_t *engine, const void *const inputs[],
         std::memcpy(outputs[i], interpreter->output(i)->data.raw, tensor_bytes(model->outputs[i]));
     }
     return EM_OK;
+}
+
+/* The interpreter itself lives in the arena: it is built anew. */
+em_status_t em_engine_clear(em_engine_t *engine) {
+    const em_model_t *model = engine->model;
+    std::memset(engine->arena, 0, model->arena_bytes);
+    return em_engine_init(engine, model, engine->arena, model->arena_bytes);
 }

@@ -164,7 +164,7 @@ void em_pipeline_clear(em_pipeline_t *pipeline) {
     em_detector_reset(pipeline->detector, em_pipeline_now_us(pipeline));
     memset(pipeline->window, 0, window_bytes(pipeline->bundle));
     memset(pipeline->scores, INT8_MIN, pipeline->bundle->detector.n_scores);
-    memset(pipeline->engine.arena, 0, pipeline->engine.model->arena_bytes);
+    (void)em_engine_clear(&pipeline->engine); /* it succeeded at start, in the same arena */
     pipeline->rows = 0u;
 }
 

@@ -17,6 +17,13 @@ em_status_t em_engine_init(em_engine_t *engine, const em_model_t *model, void *a
 em_status_t em_engine_invoke(em_engine_t *engine, const void *const inputs[],
                              void *const outputs[]);
 
+/* TensorFlow Lite Micro only: arena_bytes of a model with these operators, from the bytes that its
+ * tensors need; interpreter and resolver come on top. */
+uint32_t em_engine_arena_bytes(const em_tflm_model_t *operators, uint32_t tensor_arena_bytes);
+
+/* Overwrites everything that inputs left in the arena; the engine stays ready. */
+em_status_t em_engine_clear(em_engine_t *engine);
+
 /* Runs the golden input and compares every output byte. scratch holds one set of outputs.
  * EM_ERR_SELF_TEST: at least one differs. */
 em_status_t em_engine_self_test(em_engine_t *engine, void *scratch, size_t scratch_bytes);

@@ -19,11 +19,9 @@ constexpr size_t em_tflm_head_bytes(size_t resolver_bytes) {
 }
 
 struct em_tflm_model {
-    const uint8_t *data; /* the .tflite, 16-byte aligned */
-    size_t data_bytes;
     size_t resolver_bytes;
-    /* Builds a resolver with exactly the model's operators in `memory`; nullptr if one is refused.
-     */
+    /* Builds a resolver with exactly the operators of the application's own model in `memory`;
+     * nullptr if one is refused. */
     const tflite::MicroOpResolver *(*create_resolver)(void *memory);
 };
 

@@ -37,6 +37,8 @@ typedef struct {
     /* Reads inputs, writes outputs, uses only the arena. Neither may alias the arena. */
     em_status_t (*run)(uint8_t *arena, const void *const inputs[], void *const outputs[]);
     const em_tflm_model_t *tflm; /* instead of run, in builds with EM_ENGINE_TFLM */
+    const uint8_t *tflite;       /* with it: the file, 16-byte aligned; may lie in a model slot */
+    uint32_t tflite_bytes;
 } em_model_t;
 
 #endif
