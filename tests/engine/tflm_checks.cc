@@ -97,8 +97,8 @@ int main() {
         return 101;
     }
     // Mute overwrites the arena, interpreter included: the engine must still run afterwards.
-    if (em_engine_clear(&engine) != EM_OK ||
-        em_engine_invoke(&engine, inputs, outputs) != EM_OK || got != 42) {
+    if (em_engine_clear(&engine) != EM_OK || em_engine_invoke(&engine, inputs, outputs) != EM_OK ||
+        got != 42) {
         return 103;
     }
     fake.invoke = kTfLiteError;

@@ -1,10 +1,8 @@
-/* Provisioning, updates of application and model, LED and button. */
+/* Provisioning, trial of a new application, LED and button. */
 #include "check.h"
 #include "earmark/boot_check.h"
 #include "earmark/indicator.h"
-#include "earmark/model_store.h"
 #include "earmark/provisioning.h"
-#include "host_flash.h"
 #include "host_kv.h"
 
 static host_kv_t kv;
@@ -124,132 +122,9 @@ static void test_indicator(void) {
     }
 }
 
-/* A stand-in for SHA-256 and ECDSA: the signature repeats a sum that the image must have. */
-static uint32_t sum;
-static void sum_begin(void *context) {
-    (void)context;
-    sum = 2166136261u;
-}
-static void sum_update(void *context, const void *data, size_t n) {
-    (void)context;
-    for (size_t i = 0; i < n; i++) {
-        sum = (sum ^ ((const uint8_t *)data)[i]) * 16777619u;
-    }
-}
-static void sum_end(void *context, uint8_t digest[32]) {
-    (void)context;
-    memset(digest, 0, 32);
-    memcpy(digest, &sum, sizeof sum);
-}
-static bool sum_verify(void *context, const uint8_t digest[32], const uint8_t signature[64]) {
-    (void)context;
-    return memcmp(digest, signature, 4) == 0;
-}
-static const em_crypto_t SUM = {.sha256_begin = sum_begin,
-                                .sha256_update = sum_update,
-                                .sha256_end = sum_end,
-                                .verify = sum_verify};
-
-enum { IMAGE_BYTES = EM_BUNDLE_HEADER_BYTES + 5001 };
-static uint8_t image[IMAGE_BYTES];
-static host_flash_t flash;
-static em_flash_t flash_port;
-static em_model_store_t store;
-
-static void make_image(const char *hash, uint32_t labels, const char *version) {
-    const uint32_t payload = IMAGE_BYTES - EM_BUNDLE_HEADER_BYTES;
-    memset(image, 0, sizeof image);
-    memcpy(image, "EMB1", 4);
-    memcpy(image + 4, &payload, 4);
-    memcpy(image + 12, hash, 16);
-    memcpy(image + 28, version, strlen(version));
-    memcpy(image + 56, &labels, 4);
-    for (uint32_t i = 0; i < payload; i++) {
-        image[EM_BUNDLE_HEADER_BYTES + i] = (uint8_t)(i * 7 + (uint8_t)version[0]);
-    }
-    sum_begin(NULL);
-    sum_update(NULL, image, 64);
-    sum_update(NULL, image + EM_BUNDLE_HEADER_BYTES, payload);
-    memcpy(image + 64, &sum, 4);
-}
-
-static em_status_t install(void) {
-    CHECK_EQUAL(em_model_store_begin(&store), EM_OK);
-    for (uint32_t at = 0; at < IMAGE_BYTES; at += 1000) {
-        const uint32_t left = IMAGE_BYTES - at;
-        CHECK_EQUAL(em_model_store_write(&store, image + at, left < 1000 ? left : 1000), EM_OK);
-    }
-    return em_model_store_finish(&store);
-}
-
-static void boot_store(void) {
-    static const em_model_needs_t NEEDS = {.front_end_hash = "0123456789abcdef",
-                                           .labels_crc32 = 42};
-    const em_kv_t port = host_kv_port(&kv);
-    em_model_store_init(&store, &flash_port, &port, &SUM, &NEEDS);
-}
-
-static void test_model_store(void) {
-    em_bundle_image_t selected;
-    CHECK(host_flash_open(&flash, 8) == EM_OK);
-    flash_port = host_flash_port(&flash);
-    host_kv_open(&kv);
-    boot_store();
-    CHECK_EQUAL(em_model_store_select(&store, &selected), EM_ERR_STATE);
-    CHECK_EQUAL(em_model_store_confirm(&store), EM_ERR_STATE);
-    CHECK_EQUAL(em_model_store_finish(&store), EM_ERR_STATE);
-    CHECK_EQUAL(em_model_store_write(&store, "x", 1), EM_ERR_STATE);
-    make_image("0123456789abcdef", 42, "a-1");
-    CHECK_EQUAL(install(), EM_OK);
-    CHECK_EQUAL(em_model_store_begin(&store), EM_ERR_STATE); /* decide on the trial first */
-    CHECK_EQUAL(em_model_store_select(&store, &selected), EM_OK);
-    CHECK_TEXT(selected.version, "a-1");
-    CHECK_EQUAL(em_model_store_confirm(&store), EM_OK);
-
-    make_image("0123456789abcdef", 42, "b-2"); /* crashes on its trial */
-    CHECK_EQUAL(install(), EM_OK);
-    boot_store();
-    CHECK_EQUAL(em_model_store_select(&store, &selected), EM_OK);
-    CHECK_TEXT(selected.version, "b-2");
-    boot_store();
-    CHECK_EQUAL(em_model_store_select(&store, &selected), EM_OK);
-    CHECK_TEXT(selected.version, "a-1");
-
-    make_image("0123456789abcdef", 42, "c-3"); /* fails its golden vector */
-    CHECK_EQUAL(install(), EM_OK);
-    CHECK_EQUAL(em_model_store_select(&store, &selected), EM_OK);
-    CHECK_EQUAL(em_model_store_reject(&store), EM_OK);
-    CHECK_EQUAL(em_model_store_select(&store, &selected), EM_OK);
-    CHECK_TEXT(selected.version, "a-1");
-
-    make_image("0123456789abcdef", 43, "d-4"); /* other labels */
-    CHECK_EQUAL(install(), EM_ERR_MISMATCH);
-    make_image("ffffffffffffffff", 42, "e-5"); /* other front end */
-    CHECK_EQUAL(install(), EM_ERR_MISMATCH);
-    for (uint32_t at = 0; at < IMAGE_BYTES; at += 97) { /* any damaged byte */
-        if (at >= 68 && at < 128) {
-            continue; /* the stand-in signature is 4 bytes long */
-        }
-        make_image("0123456789abcdef", 42, "f-6");
-        image[at] ^= 0x10;
-        CHECK(install() != EM_OK);
-        CHECK_EQUAL(em_model_store_select(&store, &selected), EM_OK);
-        CHECK_TEXT(selected.version, "a-1");
-    }
-    static uint8_t large[5 * HOST_FLASH_SECTOR_BYTES];
-    CHECK_EQUAL(em_model_store_begin(&store), EM_OK);
-    CHECK_EQUAL(em_model_store_write(&store, large, sizeof large), EM_ERR_FULL);
-    CHECK_EQUAL(em_model_store_begin(&store), EM_OK);
-    flash.fail_writes = true;
-    CHECK_EQUAL(em_model_store_write(&store, large, 17), EM_ERR_IO);
-    CHECK_EQUAL(flash.n_rule_violations, 0);
-    host_flash_close(&flash);
-}
-
 int main(void) {
     test_provisioning();
     test_boot_check();
     test_indicator();
-    test_model_store();
     return 0;
 }

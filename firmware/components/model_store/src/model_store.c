@@ -1,9 +1,12 @@
 #include "earmark/model_store.h"
 
+#include "little_endian.h"
+
 #include <string.h>
 
 static const char KEY_STATE[] = "model_slot";
 enum { NO_SLOT = 2, BLOCK_BYTES = 16, SIGNED_HEADER_BYTES = 64, READ_BYTES = 256 };
+enum { PAYLOAD_FORMAT = 1, RELEASE_PARTS = 3, RELEASE_PART_MAX = 1023 };
 
 /* One value, written atomically by the key-value store. */
 typedef struct {
@@ -36,24 +39,42 @@ static uint32_t slot_bytes(const em_model_store_t *store) {
     return store->flash->n_sectors / 2 * store->flash->sector_bytes;
 }
 
-static uint32_t little_endian(const uint8_t *bytes) {
-    return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
-           (uint32_t)bytes[3] << 24;
+em_status_t em_model_release(const char *version, uint32_t *release) {
+    const char *at = strrchr(version, '-');
+    *release = 0;
+    at = at == NULL ? version : at + 1;
+    for (int part = 0; part < RELEASE_PARTS; part++) {
+        uint32_t value = 0;
+        const char *digits = at;
+        for (; *at >= '0' && *at <= '9' && value <= RELEASE_PART_MAX; at++) {
+            value = value * 10 + (uint32_t)(*at - '0');
+        }
+        const bool last = part == RELEASE_PARTS - 1;
+        if (at == digits || value > RELEASE_PART_MAX ||
+            (last ? *at != '+' && *at != '\0' : *at != '.')) {
+            *release = 0;
+            return EM_ERR_FORMAT;
+        }
+        *release = *release << 10 | value;
+        at++;
+    }
+    return EM_OK;
 }
 
 em_status_t em_bundle_image_parse(em_bundle_image_t *image,
                                   const uint8_t header[EM_BUNDLE_HEADER_BYTES], uint32_t capacity) {
     memset(image, 0, sizeof *image);
-    image->payload_bytes = little_endian(header + 4);
-    if (memcmp(header, "EMB1", 4) != 0 || little_endian(header + 60) != 0 ||
-        image->payload_bytes == 0 || capacity < EM_BUNDLE_HEADER_BYTES ||
+    image->payload_bytes = em_u32(header + 4);
+    if (memcmp(header, "EMB1", 4) != 0 || em_u32(header + 8) != PAYLOAD_FORMAT ||
+        em_u32(header + 60) != 0 || image->payload_bytes == 0 ||
+        capacity < EM_BUNDLE_HEADER_BYTES ||
         image->payload_bytes > capacity - EM_BUNDLE_HEADER_BYTES) {
         return EM_ERR_FORMAT;
     }
     memcpy(image->front_end_hash, header + 12, 16);
     memcpy(image->version, header + 28, EM_MODEL_VERSION_CHARS);
-    image->labels_crc32 = little_endian(header + 56);
-    return EM_OK;
+    image->labels_crc32 = em_u32(header + 56);
+    return em_model_release(image->version, &image->release);
 }
 
 /* Signature first, then meaning: a forged header is never interpreted beyond its length. */
@@ -86,14 +107,19 @@ static em_status_t verify(const em_model_store_t *store, uint32_t slot, em_bundl
                             image->labels_crc32 != store->needs.labels_crc32)) {
         status = EM_ERR_MISMATCH;
     }
+    if (status == EM_OK && image->release < store->needs.release) {
+        status = EM_ERR_ARGUMENT;
+    }
     return status;
 }
 
 em_status_t em_model_store_select(em_model_store_t *store, em_bundle_image_t *image) {
     slots_t slots = load_slots(store);
+    store->trying = false;
     if (slots.trial != NO_SLOT && !slots.tried && verify(store, slots.trial, image) == EM_OK) {
         slots.tried = 1; /* written before it runs: a crash gives it up */
-        if (save_slots(store, slots) == EM_OK) {
+        store->trying = save_slots(store, slots) == EM_OK;
+        if (store->trying) {
             return EM_OK;
         }
     } else if (slots.trial != NO_SLOT) {
@@ -167,6 +193,18 @@ em_status_t em_model_store_write(em_model_store_t *store, const void *data, uint
     return EM_OK;
 }
 
+/* The confirmed image was verified when it was selected; only its header counts here. */
+static bool is_older_than_active(const em_model_store_t *store, const em_bundle_image_t *image) {
+    const slots_t slots = load_slots(store);
+    em_bundle_image_t active;
+    uint8_t header[EM_BUNDLE_HEADER_BYTES];
+    return slots.active != NO_SLOT &&
+           store->flash->read(store->flash->context, slots.active * slot_bytes(store), header,
+                              sizeof header) == EM_OK &&
+           em_bundle_image_parse(&active, header, slot_bytes(store)) == EM_OK &&
+           image->release < active.release;
+}
+
 em_status_t em_model_store_finish(em_model_store_t *store) {
     em_bundle_image_t image;
     if (!store->writing) {
@@ -183,6 +221,9 @@ em_status_t em_model_store_finish(em_model_store_t *store) {
     const em_status_t status = verify(store, store->write_slot, &image);
     if (status != EM_OK) {
         return status;
+    }
+    if (is_older_than_active(store, &image)) {
+        return EM_ERR_ARGUMENT;
     }
     slots_t slots = load_slots(store);
     slots.trial = (uint8_t)store->write_slot;

@@ -1,11 +1,14 @@
 /* Signed model bundles in two slots of one partition. Nothing of a bundle is looked at before its
  * signature is verified; a new one stays on trial until it reproduces its golden vector, and the
- * previous one is kept until then.
+ * previous one is kept until then. An older release than the one in use is refused: a signature
+ * once given must not bring back a model that was replaced.
  *
- * A bundle image (written by `earmark`'s packer, little-endian):
- *   0 "EMB1" | 4 payload bytes u32 | 8 version of the labels u32 | 12 front-end hash, 16 hex digits
- *   28 model version, 28 bytes, zero-padded | 56 labels hash u32 (CRC-32 of the names joined by LF)
- *   60 reserved, zero | 64 signature of SHA-256(bytes 0..63, payload), 64 bytes | 128 payload */
+ * A bundle image (written by `earmark pack-model`, little-endian):
+ *   0 "EMB1" | 4 payload bytes u32 | 8 format of the payload u32, 1 | 12 front-end hash, 16 hex
+ *   digits | 28 model version, 28 bytes, zero-padded | 56 labels hash u32 (CRC-32 of the names
+ *   joined by LF) | 60 reserved, zero
+ *   64 signature: ECDSA P-256, r and s, over SHA-256(bytes 0..63, payload) | 128 payload
+ *   (model_image.h) */
 #ifndef EARMARK_MODEL_STORE_H
 #define EARMARK_MODEL_STORE_H
 
@@ -27,6 +30,7 @@ typedef struct {
     uint32_t payload_bytes;
     uint32_t payload_offset; /* in the partition */
     uint32_t labels_crc32;
+    uint32_t release; /* em_model_release of the version */
     char front_end_hash[17];
     char version[EM_MODEL_VERSION_CHARS + 1];
 } em_bundle_image_t;
@@ -35,6 +39,7 @@ typedef struct {
 typedef struct {
     const char *front_end_hash;
     uint32_t labels_crc32;
+    uint32_t release; /* of the application's own model: an older one is not selected */
 } em_model_needs_t;
 
 typedef struct {
@@ -46,7 +51,11 @@ typedef struct {
     uint8_t tail[16];                  /* bytes that do not fill a flash block yet */
     uint32_t n_tail;
     bool writing;
+    bool trying; /* the newest select returned the slot on trial */
 } em_model_store_t;
+
+/* "em-1.4.0+3fa9" -> a number that grows with MAJOR.MINOR.PATCH, each below 1024. */
+em_status_t em_model_release(const char *version, uint32_t *release);
 
 void em_model_store_init(em_model_store_t *store, const em_flash_t *flash, const em_kv_t *kv,
                          const em_crypto_t *crypto, const em_model_needs_t *needs);
@@ -60,12 +69,13 @@ em_status_t em_model_store_confirm(em_model_store_t *store);
 em_status_t em_model_store_reject(em_model_store_t *store);
 
 /* Download: begin, write any sizes, finish. Finish verifies and puts the slot on trial.
- * EM_ERR_FORMAT: not a bundle or signature wrong. EM_ERR_MISMATCH: another front end or labels. */
+ * EM_ERR_FORMAT: not a bundle or signature wrong. EM_ERR_MISMATCH: another front end or labels.
+ * EM_ERR_ARGUMENT: an older release than the one in use. */
 em_status_t em_model_store_begin(em_model_store_t *store);
 em_status_t em_model_store_write(em_model_store_t *store, const void *data, uint32_t n_bytes);
 em_status_t em_model_store_finish(em_model_store_t *store);
 
-/* Header alone, after the signature was verified; for the store itself and the fuzzer. */
+/* Header alone; for the store itself and the fuzzer. */
 em_status_t em_bundle_image_parse(em_bundle_image_t *image,
                                   const uint8_t header[EM_BUNDLE_HEADER_BYTES],
                                   uint32_t slot_bytes);
