@@ -45,8 +45,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const em_tflm_model_t OPERATORS;
     static em_image_model_t model;
     /* The exact size, so that one byte beyond it is noticed. */
-    uint8_t *payload = aligned_alloc(ALIGNMENT, size > 0 ? size : ALIGNMENT);
-    if (payload == NULL) {
+    void *payload;
+    if (posix_memalign(&payload, ALIGNMENT, size > 0 ? size : 1) != 0) {
         abort();
     }
     if (size > 0) {
