@@ -6,6 +6,7 @@ packages=(
   clang-22 llvm-22 libclang-rt-22-dev clang-format-22 # LX6 code generation, sanitizers, fuzzing
   qemu-system-misc binutils-xtensa-lx106              # runs and links LX6 programs
   mosquitto                                           # the broker of the gateway's tests
+  systemd                                             # checks the generated service units
   postgresql                                          # the fleet store's tests
   chromium chromium-driver                            # browser tests
 )

@@ -22,6 +22,7 @@ ConfigPath = Annotated[
     typer.Option("--config", "-c", help="Configuration file.", envvar="EARMARK_GATEWAY_CONFIG"),
 ]
 DEFAULT_CONFIG = Path("earmark-gateway.toml")
+HousePath = Annotated[Path, typer.Option(help="Directory written by `init`.")]
 
 
 @app.command()
@@ -35,6 +36,34 @@ def run(
     from earmark_gateway.runner import run_gateway
 
     raise typer.Exit(run_gateway(config, ready_file))
+
+
+@app.command()
+def init(  # noqa: PLR0917 - typer turns arguments into options
+    directory: Annotated[Path, typer.Argument(help="New directory; nothing is overwritten.")],
+    host: Annotated[
+        str, typer.Option(help="Name or address by which devices find this machine.")
+    ] = "",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="TLS port of the broker.")] = 8883,
+    timezone: Annotated[str, typer.Option(help="As Europe/Berlin; default: this machine's.")] = "",
+    user: Annotated[str, typer.Option(help="Who runs the services; default: you.")] = "",
+    page: Annotated[bool, typer.Option(help="Ask for the page's password.")] = True,  # noqa: FBT002 - typer's way
+    home_assistant: Annotated[  # noqa: FBT002 - typer's way
+        bool, typer.Option("--home-assistant", help="Mirror to Home Assistant.")
+    ] = False,
+) -> None:
+    """Write a complete house: broker, certificates, configuration, services."""
+    from earmark_gateway.deploy import command
+
+    command.init(
+        directory,
+        host=host,
+        port=port,
+        timezone=timezone,
+        user=user,
+        page=page,
+        home_assistant=home_assistant,
+    )
 
 
 @app.command()
@@ -130,6 +159,23 @@ devices_app = typer.Typer(no_args_is_help=True, help="The registry of devices.")
 app.add_typer(devices_app, name="devices")
 
 
+@devices_app.command("add")
+def devices_add(  # noqa: PLR0917 - typer turns arguments into options
+    house: HousePath = Path(),
+    name: str = "",
+    room: str = "",
+    resident: str = "",
+    host: Annotated[str, typer.Option(help="Where it finds the broker, if not as in init.")] = "",
+    qr: Annotated[
+        bool | None, typer.Option(help="Draw the QR code in the terminal; default: if it fits.")
+    ] = None,
+) -> None:
+    """Register a new device; prints the provisioning data for its firmware."""
+    from earmark_gateway.deploy import command
+
+    command.add(house, host=host, name=name, room=room, resident=resident, qr=qr)
+
+
 @devices_app.command("list")
 def devices_list(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Show every device with its state."""
@@ -158,6 +204,9 @@ def devices_revoke(device_id: str, config: ConfigPath = DEFAULT_CONFIG) -> None:
     from earmark_gateway import admin
 
     admin.revoke(config, device_id)
+    from earmark_gateway.deploy import command
+
+    command.revoke(config, device_id)
 
 
 @app.command("hash-password")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import tomllib
-from pathlib import Path  # noqa: TC003 - pydantic reads annotations
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -310,6 +310,7 @@ class Config(BaseSettings):
         return self
 
 
+_SQLITE = "sqlite:///"
 _ROUTABLE = frozenset(
     {
         "device_offline",
@@ -351,7 +352,22 @@ def load_config(path: Path) -> Config:
             for item in exc.errors(include_input=False, include_url=False)
         )
         raise GatewayError(f"{path}: {problems}", "docs/gateway.md lists every setting") from None
-    return _with_password_file(config, path)
+    return _with_password_file(_with_paths(config, path.parent), path)
+
+
+def _with_paths(config: Config, folder: Path) -> Config:
+    """Resolve relative paths against the file, so that commands work from anywhere."""
+    changes: dict[str, Any] = {}
+    url = config.store.url.get_secret_value()
+    if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).is_absolute():
+        absolute = folder.absolute() / url.removeprefix(_SQLITE)
+        changes["store"] = config.store.model_copy(
+            update={"url": SecretStr(f"{_SQLITE}{absolute}")}
+        )
+    if (tls := config.mqtt.tls) is not None:
+        files = {name: folder / file for name, file in tls if file is not None}
+        changes["mqtt"] = config.mqtt.model_copy(update={"tls": tls.model_copy(update=files)})
+    return config.model_copy(update=changes)
 
 
 def _with_password_file(config: Config, path: Path) -> Config:

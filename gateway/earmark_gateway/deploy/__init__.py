@@ -1,0 +1,1 @@
+"""Sets up a house: broker, certificates, configuration, services, devices."""
