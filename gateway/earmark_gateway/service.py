@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import secrets
@@ -341,6 +342,8 @@ class Gateway:
 
     def _decorate(self, row: model.OutboxRow, message: dict[str, Any]) -> dict[str, Any]:
         """Add the acknowledge link: it is a key and stays out of the database."""
+        # The same for every attempt and replica, and never that of another row.
+        message["id"] = hashlib.sha256(f"{row.created_ms}:{row.key}".encode()).hexdigest()[:32]
         base = self.config.gateway.base_url.rstrip("/")
         if base and row.alert_id is not None and row.kind in ("alert", "again", "more"):
             expires_ms = row.created_ms + round(self.config.gateway.link_hours * HOUR_MS)

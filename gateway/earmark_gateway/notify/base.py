@@ -34,7 +34,10 @@ class Notifier(Protocol):
 
 
 def make_notifier(url: str) -> Notifier:
-    """Choose the channel of a URL: ``console:``, ``file:PATH`` or anything apprise knows."""
+    """Choose the channel of a URL.
+
+    ``console:``, ``file:PATH``, ``webhook+https://SECRET@HOST/PATH`` or anything apprise knows.
+    """
     scheme = url.split(":", 1)[0]
     if scheme == "console":
         from earmark_gateway.notify.local import ConsoleNotifier
@@ -46,6 +49,10 @@ def make_notifier(url: str) -> Notifier:
         from earmark_gateway.notify.local import FileNotifier
 
         return FileNotifier(Path(url.removeprefix("file:").removeprefix("//")))
+    if scheme in {"webhook+https", "webhook+http"}:
+        from earmark_gateway.notify.webhook import WebhookNotifier
+
+        return WebhookNotifier(url)
     from earmark_gateway.notify.remote import AppriseNotifier
 
     return AppriseNotifier(url)
