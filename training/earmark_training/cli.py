@@ -38,12 +38,14 @@ COMMANDS: dict[str, _Lazy] = {
     "dsp": _Lazy("earmark_dsp.cli:app", "Front end: show, generate, extract, autotune."),
     "data": _Lazy("earmark_datasets.cli:app", "Recordings: import, lint, explore, mix, synth."),
     "train": _Lazy("earmark_training.train_cli:app", "Train a preset and write a model bundle."),
+    "tune": _Lazy("earmark_training.tune_cli:app", "Search networks under a device's budget."),
     "evaluate": _Lazy("earmark_training.evaluate_cli:app", "Score a bundle on held-out clips."),
     "compile": _Lazy("earmark_training.deploy.compile_cli:app", "Turn an int8 .tflite into C."),
     "estimate": _Lazy(
         "earmark_training.deploy.estimate_cli:app", "Cost of a model on a target, before flashing."
     ),
     "simulate": _Lazy("earmark_training.deploy.simulate_cli:app", "Run a bundle as a device."),
+    "listen": _Lazy("earmark_training.listen_cli:app", "Microphone or file, live in the terminal."),
     "calibrate": _Lazy("earmark_training.calibrate_cli:app", "Choose thresholds from streams."),
     "report": _Lazy("earmark_training.report_cli:app", "One HTML page and a model card."),
     "quantize-report": _Lazy(
@@ -51,6 +53,12 @@ COMMANDS: dict[str, _Lazy] = {
     ),
     "compare": _Lazy("earmark_training.report_compare:app", "What differs in two bundles."),
     "export": _Lazy("earmark_training.deploy.export_cli:app", "Hand over: TFLite, C library, ..."),
+    "pack-model": _Lazy(
+        "earmark_training.deploy.model_image_cli:app", "Sign a bundle as an update over the air."
+    ),
+    "new-model-key": _Lazy(
+        "earmark_training.deploy.model_image_cli:key_app", "Make the key that signs model updates."
+    ),
 }
 
 

@@ -29,15 +29,20 @@ def _random(tensor: Tensor, generator: np.random.Generator) -> np.ndarray:
     return generator.uniform(-4, 4, tensor.shape).astype(np.float32)
 
 
-def source(model: Model, name: str) -> dict[str, str]:
-    """Return `<name>_golden.c` with expected outputs from TFLM's own interpreter."""
+def vectors(model: Model) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return the golden inputs and what TFLM's own interpreter computes from them."""
     from earmark_training.tflm import run_isolated
 
     generator = np.random.default_rng(SEED)
     candidates = [random_inputs(model, generator) for _ in range(CANDIDATES)]
     results = run_isolated(model, candidates)
     best = max(range(CANDIDATES), key=lambda i: sum(len(np.unique(o)) for o in results[i]))
-    return {f"{name}_golden.c": _text(model, name, candidates[best], results[best])}
+    return candidates[best], results[best]
+
+
+def source(model: Model, name: str) -> dict[str, str]:
+    """Return `<name>_golden.c` with expected outputs from TFLM's own interpreter."""
+    return {f"{name}_golden.c": _text(model, name, *vectors(model))}
 
 
 def _text(model: Model, name: str, inputs: list[np.ndarray], outputs: list[np.ndarray]) -> str:
