@@ -1,13 +1,8 @@
-"""Matching, intervals, choice of operating points, and the report's self-containedness."""
+"""Matching, intervals, and the choice of operating points."""
 
 from __future__ import annotations
 
-import re
-import sys
-from pathlib import Path
-
 import pytest
-from earmark_training import report
 from earmark_training.calibrate import choose
 from earmark_training.detector import Event, Phase
 from earmark_training.stream import (
@@ -18,10 +13,6 @@ from earmark_training.stream import (
     poisson_interval,
 )
 from scipy.stats import binom, poisson
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import bundle_kit
 
 
 def told(label, at_s, phase=Phase.START):
@@ -77,19 +68,3 @@ def test_choice_keeps_the_bound_and_takes_the_middle_of_equals():
     # A threshold that never finds the sound is no operating point.
     assert choose({900: point(0, 0)}, 1.0) is None
     assert choose({300: point(10, 9)}, 1.0) is None
-
-
-def test_the_report_is_one_file_and_escapes_what_it_shows(tmp_path):
-    bundle = bundle_kit.make_bundle(
-        tmp_path / "b",
-        name="<script>alert(1)</script>",
-        limits=["not a life-safety device"],
-        metrics={"losses": [2.0, 1.0]},
-    )
-    page = report.html_page(report.Findings(bundle, losses=[2.0, 1.0]))
-    assert "<script" not in page
-    assert re.search(r"(?:src|href)=['\"]?https?:", page) is None
-    assert "not a life-safety device" in page
-    card = report.model_card(report.Findings(bundle))
-    assert "None measured." in card
-    assert "CC0-1.0" in card
