@@ -4,7 +4,6 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
-export TF_ENABLE_ONEDNN_OPTS ?= 0
 
 # The extension modules are compiled at installation: reinstall when their sources change.
 NATIVE := setup.py pyproject.toml $(wildcard dsp/c/src/*.c dsp/c/include/earmark/*.h \

@@ -59,12 +59,49 @@ def test_fitting_only_cuts_or_pads(n_in, n_out, seed):
 
 @given(st.integers(0, 50))
 @settings(max_examples=20, deadline=None)
-def test_no_window_is_digital_silence(seed):
+def test_padding_carries_the_floor(seed):
     rng = np.random.default_rng(seed)
     padded = np.concatenate([np.zeros(RATE_HZ), 0.5 * rng.standard_normal(RATE_HZ)])
-    pcm = augment.finish(padded, rng, augment.Augmentation(), RATE_HZ)
+    options = augment.Augmentation(noise_floor_dbfs=(-75.0, -50.0))
+    pcm = augment.finish(padded, rng, options, RATE_HZ)
     assert pcm.dtype == np.int16
     assert np.count_nonzero(pcm[:RATE_HZ]) > RATE_HZ // 2
+
+
+@given(st.sampled_from((0, 0.5, 1, 2)), st.integers(0, 5))
+@settings(max_examples=12, deadline=None)
+def test_noise_falls_as_told(exponent, seed):
+    cut = augment.noise(4 * RATE_HZ, exponent, np.random.default_rng(seed), RATE_HZ)
+    power = np.abs(np.fft.rfft(cut)) ** 2
+    per_octave = [power[4 * f : 8 * f].mean() for f in (250, 500, 1000, 2000)]
+    slopes_db = -np.diff(10 * np.log10(per_octave))
+    assert slopes_db == pytest.approx(10 * np.log10(2) * exponent, abs=0.6)
+    assert np.sqrt(np.mean(cut**2)) == pytest.approx(1, abs=0.5 if exponent == 2 else 0.1)
+
+
+def test_rooms_and_microphones_keep_the_time_and_change_the_sound():
+    pulse = np.zeros(2 * RATE_HZ, np.float32)
+    pulse[RATE_HZ] = 1
+    options = augment.Augmentation(room_probability=1, eq_db=0)
+    heard = augment.place(pulse, np.random.default_rng(3), options, RATE_HZ)
+    # Simulated responses start within their interpolation filter of the direct sound.
+    assert np.abs(heard[: RATE_HZ - 100]).max() < 1e-3
+    tail = np.sum(heard[RATE_HZ + 800 :] ** 2) / np.sum(heard**2)
+    assert tail > 0.01
+    dry = augment.place(
+        pulse, np.random.default_rng(3), augment.Augmentation(room_probability=0, eq_db=0), RATE_HZ
+    )
+    assert dry == pytest.approx(pulse, abs=1e-5)
+
+
+@given(st.integers(0, 20))
+@settings(max_examples=10, deadline=None)
+def test_speed_changes_length_and_pitch_together(seed):
+    time_s = np.arange(RATE_HZ) / RATE_HZ
+    tone = np.sin(2 * np.pi * 440 * time_s).astype(np.float32)
+    out = augment.change_speed(tone, np.random.default_rng(seed), 0.2)
+    peak_hz = np.abs(np.fft.rfft(out, 16 * RATE_HZ)).argmax() / 16
+    assert peak_hz * len(out) / RATE_HZ == pytest.approx(440, rel=0.01)
 
 
 def test_an_epoch_labels_windows_by_what_sounds_in_them(spec):
@@ -73,20 +110,20 @@ def test_an_epoch_labels_windows_by_what_sounds_in_them(spec):
     half_silent = np.zeros(5 * RATE_HZ, np.float32)
     half_silent[: 2 * RATE_HZ] = 0.3 * rng.standard_normal(2 * RATE_HZ)
     plan = windows.EpochPlan(windows_per_clip=40, n_alarm_clips=2, n_background_clips=3)
-    rows, targets = windows.make_epoch(
+    drawn = windows.make_epoch(
         [windows.LabelledClip(half_silent, 2)],
         labels=labels,
         spec=spec,
         plan=plan,
-        options=augment.Augmentation(mix_probability=0),
+        options=augment.Augmentation(mix_probability=0, speed=0, room_probability=0),
         rng=rng,
     )
-    assert rows.shape == (8 * 40, spec.context_frames, spec.n_features)
-    assert rows.dtype == np.int8
-    assert np.allclose(targets.sum(1), 1)
-    share = targets.mean(0) * 8
-    # A window of 1 s touches 2 s of sound in 3 of the 4 s of possible starts.
-    assert share[2] == pytest.approx(0.75, abs=0.25)
+    assert drawn.windows.shape == (8 * 40, spec.context_frames, spec.n_features)
+    assert drawn.windows.dtype == np.int8
+    assert np.allclose(drawn.targets.sum(1), 1)
+    share = drawn.targets.mean(0) * 8
+    # A window hears something in 2 of the 4 s of possible starts; others are drawn again, once.
+    assert share[2] == pytest.approx(1 - 0.5**2, abs=0.2)
     assert 1 < share[3] <= 2
     # T4 is silent for 5 of 5.7 s.
     assert share[1] < share[3]
@@ -104,9 +141,9 @@ def test_epochs_are_the_device_integers_and_repeat_by_seed(spec):
         rng=np.random.default_rng(seed),
     )
     first, again, other = draw(3), draw(3), draw(4)
-    assert np.array_equal(first[0], again[0])
-    assert np.array_equal(first[1], again[1])
-    assert not np.array_equal(first[0], other[0])
+    assert np.array_equal(first.windows, again.windows)
+    assert np.array_equal(first.targets, again.targets)
+    assert not np.array_equal(first.windows, other.windows)
 
 
 def test_presets_are_named():
@@ -135,7 +172,7 @@ def test_a_single_differing_integer_is_found():
 
 @pytest.fixture(scope="module")
 def trained(spec, data, tmp_path_factory):
-    recipe = Recipe(epochs=8, plan=windows.EpochPlan(8, 6, 12), seed=7)
+    recipe = Recipe(epochs=8, plan=windows.EpochPlan(8, 6, 12), seed=7, n_shards=6)
     folder = tmp_path_factory.mktemp("work")
     return recipe, train(data, spec=spec, recipe=recipe, work_dir=folder)
 

@@ -42,13 +42,13 @@ def quantize(model: Any, windows: np.ndarray, spec: FrontEndSpec) -> bytes:
     def real(rows: np.ndarray) -> np.ndarray:
         return (rows.astype(np.float32) - spec.output_zero_point) * np.float32(spec.output_scale)
 
-    # Spanning -128..127 exactly makes the converter choose the specification's scale; the values
-    # alternate once in one frame, so that activations see no more of it than of any window.
-    span = windows[0].copy()
-    span[0, 0], span[0, 1] = -128, 127
+    # Spanning -128..127 exactly makes the converter choose the specification's scale; two values
+    # of one frame do, so that activations see no more of it than of any window.
+    span = real(windows[0])
+    span[0, :2] = _full_range(spec)
 
     def representative() -> Iterator[list[np.ndarray]]:
-        yield [real(span)[None]]
+        yield [span[None]]
         for window in windows:
             yield [real(window)[None]]
 
@@ -64,6 +64,21 @@ def quantize(model: Any, windows: np.ndarray, spec: FrontEndSpec) -> bytes:
         tflite = bytes(converter.convert())
     check_input_quantisation(tflite, spec)
     return tflite
+
+
+def _full_range(spec: FrontEndSpec) -> tuple[np.float32, np.float32]:
+    """Return the ends of the int8 range, such that their float32 difference gives the scale.
+
+    The converter divides the range by 255, all in float32. Rounding the ends may cost the last bit
+    of the scale, unless the upper one is moved by an ulp or two.
+    """
+    scale = np.float32(spec.output_scale)
+    low = np.float32((-128 - spec.output_zero_point) * float(scale))
+    high = np.float32((127 - spec.output_zero_point) * float(scale))
+    ulp = np.spacing(high)
+    moved = [np.float32(high + n * ulp) for n in (0, 1, -1, 2, -2, 3, -3)]
+    fitting = (h for h in moved if (h - low) / np.float32(255) == scale)
+    return low, next(fitting, high)
 
 
 def check_input_quantisation(tflite: bytes, spec: FrontEndSpec) -> None:

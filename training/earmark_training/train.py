@@ -7,28 +7,26 @@ import inspect
 import json
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from earmark_datasets import synth
-from earmark_datasets.audio import read_pcm_cached, to_int16
+from earmark_datasets.audio import read_pcm_cached
 from earmark_dsp.errors import EarmarkError
-from earmark_dsp.native import extract
 
-from earmark_training import augment, networks, windows
+from earmark_training import augment, networks, pipeline, yamnet
+from earmark_training.early_stop import CHECK_EVERY, EarlyStop
+from earmark_training.shards import EMBEDDING, Needs, Shards
 from earmark_training.windows import (
     BACKGROUND,
     CO_ALARM,
     SMOKE_ALARM,
     EpochPlan,
     LabelledClip,
-    make_epoch,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from earmark_datasets.manifest import Manifest
@@ -39,11 +37,12 @@ _CHECKPOINT_EVERY = 5  # epochs; about ten seconds of work
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the weights besides the data.
+    """Everything that decides the weights besides the data; `recipe_for` knows the presets'.
 
     Attributes
     ----------
     preset : str
+        A name of `networks.PRESETS`, or the path of a Python file (`networks.build`).
     epochs : int
         A fixed schedule: nothing is chosen by looking at the test fold.
     batch_size : int
@@ -56,6 +55,13 @@ class Recipe:
     seed : int
     plan : EpochPlan
     augmentation : Augmentation
+    n_shards : int
+        Epochs of freshly drawn windows; later ones visit them again, masked elsewhere.
+    distillation : float
+        Share of the teacher's scores in the targets; 0 trains without a teacher.
+    hint : float
+        Weight of the cosine distance between a linear view of the network's last features and
+        YAMNet's embedding (Romero et al., "FitNets", 2015).
     """
 
     preset: str = "tiny"
@@ -68,6 +74,15 @@ class Recipe:
     seed: int = 1
     plan: EpochPlan = field(default_factory=EpochPlan)
     augmentation: augment.Augmentation = field(default_factory=augment.Augmentation)
+    n_shards: int = 40
+    distillation: float = 0.0
+    hint: float = 0.0
+
+
+def recipe_for(preset: str, **changes: Any) -> Recipe:
+    """Return a preset's recipe with some fields changed."""
+    known = networks.PRESETS.get(preset)
+    return Recipe(preset=preset, **{**(known.settings if known else {}), **changes})
 
 
 @dataclass(frozen=True)
@@ -126,18 +141,36 @@ def load_clips(
     return clips
 
 
-def _fingerprint(
-    recipe: Recipe, spec: FrontEndSpec, labels: Sequence[str], clips: Sequence[LabelledClip]
-) -> str:
-    digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode())
-    digest.update(f"{spec.hash_hex}:{labels}".encode())
-    for clip in clips:
-        digest.update(f"{clip.label}:{len(clip.samples)}".encode())
-        digest.update(clip.samples.tobytes())
+def _source(
+    manifest: Manifest,
+    labels: Sequence[str],
+    spec: FrontEndSpec,
+    recipe: Recipe,
+    folder: Path | None,
+) -> Shards:
+    """Return the training windows, clips grouped by fold."""
+    groups: dict[str, list[LabelledClip]] = {}
+    clips = load_clips(manifest, labels, spec)
+    for clip, loaded in zip(manifest.clips, clips, strict=True):
+        groups.setdefault(str(clip.fold), []).append(loaded)
+    return Shards(
+        groups,
+        labels=labels,
+        spec=spec,
+        plan=recipe.plan,
+        options=recipe.augmentation,
+        needs=Needs(networks.trained_from(recipe.preset), bool(recipe.distillation or recipe.hint)),
+        folder=folder,
+    )
+
+
+def _fingerprint(recipe: Recipe, source: Shards, inner_fold: int | None) -> str:
+    digest = hashlib.sha256(json.dumps([asdict(recipe), inner_fold], sort_keys=True).encode())
+    digest.update(source.fingerprint.encode())
+    digest.update(networks.source_of(recipe.preset).encode())
     # A checkpoint of other code is another training.
-    for module in (augment, networks, windows, synth, sys.modules[__name__]):
+    for module in (networks, pipeline, yamnet, sys.modules[__name__]):
         digest.update(inspect.getsource(module).encode())
-    digest.update(extract(spec, to_int16(clips[0].samples)).tobytes() if clips else b"")
     return digest.hexdigest()[:16]
 
 
@@ -148,6 +181,9 @@ def train(
     recipe: Recipe,
     work_dir: Path,
     progress: Callable[[int, int, float], None] | None = None,
+    shard_dir: Path | None = None,
+    log_dir: Path | None = None,
+    inner_fold: int | None = None,
 ) -> TrainResult:
     """Train a preset on a manifest plus synthesised alarms and backgrounds.
 
@@ -161,24 +197,179 @@ def train(
         Holds checkpoints; a second call with the same inputs goes on where the first stopped.
     progress : callable or None
         Called after each epoch with (epoch, epochs, mean loss).
+    shard_dir : Path or None
+        Keeps the augmented windows for other trainings on the same clips.
+    log_dir : Path or None
+        TensorBoard's.
+    inner_fold : int or None
+        A fold of `manifest` to leave out and to stop early on; None: the schedule is fixed.
 
     Returns
     -------
     TrainResult
     """
     import keras
-    import tensorflow as tf
 
     use_one_thread()
     labels = all_labels(manifest)
-    clips = load_clips(manifest, labels, spec)
+    cut = networks.trained_from(recipe.preset)
+    if cut and spec.name != yamnet.SPEC_NAME:
+        raise EarmarkError(
+            f"the preset {recipe.preset} needs the front end {yamnet.SPEC_NAME}, not {spec.name}",
+            f"use --spec {yamnet.SPEC_NAME}",
+        )
+    inner = None
+    if inner_fold is not None:
+        manifest, inner = manifest.split(inner_fold)
+    source = _source(manifest, labels, spec, recipe, shard_dir)
     keras.utils.set_random_seed(recipe.seed)
     model = networks.build(recipe.preset, (spec.context_frames, spec.n_features), len(labels))
-    epoch_size = recipe.plan.windows_per_clip * (
-        len(clips) + 2 * recipe.plan.n_alarm_clips + recipe.plan.n_background_clips
-    )
-    n_steps = recipe.epochs * (epoch_size // recipe.batch_size)
-    optimizer = keras.optimizers.AdamW(
+    if cut:
+        yamnet.load_weights(model, yamnet.teacher_path())
+    teacher = _teacher(source, recipe) if recipe.distillation else None
+    stop = None
+    if inner is not None:
+        stop = EarlyStop(model, inner, labels, spec, spec.context_frames // 2)
+    fit = _Fit(_trained_part(model, recipe), recipe, source, spec, teacher, stop)
+    losses = fit.run(work_dir / _fingerprint(recipe, source, inner_fold), progress, log_dir)
+    return TrainResult(model, labels, losses)
+
+
+def _trained_part(model: Any, recipe: Recipe) -> Any:
+    """Return the layers above the frozen ones, whose outputs come with the windows.
+
+    With a hint, a second output guesses YAMNet's embedding from the features before the scores.
+    """
+    import keras
+
+    cut = networks.trained_from(recipe.preset)
+    if not cut and not recipe.hint:
+        return model
+    inputs = model.get_layer(cut).output if cut else model.input
+    if not recipe.hint:
+        return keras.Model(inputs, model.output)
+    part = keras.Model(inputs, [model.output, model.get_layer(EMBEDDING).output])
+    scores, features = part.outputs
+    return keras.Model(part.inputs, [scores, keras.layers.Dense(yamnet.N_EMBEDDING)(features)])
+
+
+def _teacher(source: Shards, recipe: Recipe) -> Callable[[np.ndarray], np.ndarray]:
+    """Train a linear layer on YAMNet's embedding of the training windows; return its scores."""
+    import keras
+    from earmark_dsp.spec import load_spec
+
+    own = recipe_for("yamnet-1024", seed=recipe.seed, n_shards=recipe.n_shards)
+    inputs = keras.Input((yamnet.N_EMBEDDING,))
+    head = keras.Model(inputs, networks.scores(inputs, len(source.labels)))
+    view = _EmbeddingsOf(source)
+    _Fit(head, own, view, load_spec(yamnet.SPEC_NAME)).run(None, None, None)
+    return lambda embedding: head.predict_on_batch(embedding.astype(np.float32))
+
+
+class _EmbeddingsOf:
+    """A view of shards whose windows are the embeddings."""
+
+    def __init__(self, source: Shards) -> None:
+        self._source = source
+        self.labels = source.labels
+
+    def get(self, number: int) -> dict[str, np.ndarray]:
+        shard = self._source.get(number)
+        return {"windows": shard[EMBEDDING], "targets": shard["targets"]}
+
+
+@dataclass
+class _Fit:
+    """One optimisation of `model` over the batches of a source."""
+
+    model: Any
+    recipe: Recipe
+    source: pipeline.Source
+    spec: FrontEndSpec
+    teacher: Callable[[np.ndarray], np.ndarray] | None = None
+    stop: EarlyStop | None = None
+
+    def run(
+        self,
+        checkpoints: Path | None,
+        progress: Callable[[int, int, float], None] | None,
+        log_dir: Path | None,
+    ) -> tuple[float, ...]:
+        """Train; returns the mean loss of each epoch. `model` ends with the averaged weights."""
+        import tensorflow as tf
+
+        recipe = self.recipe
+        model = self.model
+        n_batches = len(self.source.get(0)["targets"]) // recipe.batch_size
+        optimizer = _optimizer(recipe, n_batches)
+        optimizer.build(model.trainable_variables)
+        step = _make_step(model, optimizer, recipe.hint)
+        epoch_done = tf.Variable(0, dtype=tf.int64)
+        losses = tf.Variable(tf.zeros(recipe.epochs))
+        # Listed one by one: tracking the objects would miss the state of the dropout's seed.
+        state = [v.value for v in (*model.variables, *optimizer.variables)]
+        state += self.stop.state if self.stop else []
+        manager = None
+        if checkpoints:
+            manager = tf.train.CheckpointManager(
+                tf.train.Checkpoint(variables=state, epoch=epoch_done, losses=losses),
+                str(checkpoints),
+                max_to_keep=1,
+            )
+            manager.restore_or_initialize()
+        first = int(epoch_done.numpy())
+        writer = tf.summary.create_file_writer(str(log_dir)) if log_dir else None
+        batches = iter(self._batches(first) if first < recipe.epochs else ())
+        for epoch in range(first, recipe.epochs):
+            if self.stop and self.stop.stopped:
+                break
+            mean_loss = sum(float(step(*next(batches))) for _ in range(n_batches)) / n_batches
+            losses[epoch].assign(mean_loss)
+            figures = {"loss": mean_loss, "learning_rate": optimizer.learning_rate}
+            if self.stop and (epoch + 1) % CHECK_EVERY == 0:
+                figures["inner_fold_loss"] = self.stop.check(model, optimizer)
+            epoch_done.assign(epoch + 1)
+            if manager and ((epoch + 1) % _CHECKPOINT_EVERY == 0 or epoch + 1 == recipe.epochs):
+                _save(manager)
+            _log(writer, epoch + 1, figures)
+            if progress:
+                progress(epoch + 1, recipe.epochs, mean_loss)
+        if self.stop:
+            self.stop.restore()
+        else:
+            optimizer.finalize_variable_values(model.trainable_variables)
+        return tuple(float(v) for v in losses.numpy()[: int(epoch_done.numpy())])
+
+    def _batches(self, first_epoch: int) -> Any:
+        recipe = self.recipe
+        schedule = pipeline.Schedule(
+            recipe.epochs,
+            recipe.n_shards,
+            recipe.batch_size,
+            recipe.seed,
+            recipe.label_smoothing,
+            recipe.distillation,
+        )
+        return pipeline.batches(
+            self.source, schedule, self.spec, first_epoch=first_epoch, teacher=self.teacher
+        )
+
+
+def _log(writer: Any, epoch: int, figures: Mapping[str, Any]) -> None:
+    """Write an epoch's figures for TensorBoard, if asked for."""
+    import tensorflow as tf
+
+    if writer:
+        with writer.as_default(step=epoch):
+            for name, value in figures.items():
+                tf.summary.scalar(name, value)
+
+
+def _optimizer(recipe: Recipe, n_batches: int) -> Any:
+    import keras
+
+    n_steps = recipe.epochs * n_batches
+    return keras.optimizers.AdamW(
         keras.optimizers.schedules.CosineDecay(
             0.0,
             n_steps,
@@ -190,56 +381,6 @@ def train(
         ema_momentum=recipe.ema_decay,
         ema_overwrite_frequency=None,
     )
-    optimizer.build(model.trainable_variables)
-    step = _make_step(model, optimizer, recipe.label_smoothing)
-    epoch_done = tf.Variable(0, dtype=tf.int64)
-    losses = tf.Variable(tf.zeros(recipe.epochs))
-    manager = tf.train.CheckpointManager(
-        tf.train.Checkpoint(
-            # Listed one by one: tracking the objects would miss the state of the dropout's seed.
-            variables=[v.value for v in (*model.variables, *optimizer.variables)],
-            epoch=epoch_done,
-            losses=losses,
-        ),
-        str(work_dir / _fingerprint(recipe, spec, labels, clips)),
-        max_to_keep=1,
-    )
-    manager.restore_or_initialize()
-
-    def draw(epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        # Seeded per epoch: a resumed run sees what an uninterrupted one would have seen.
-        return make_epoch(
-            clips,
-            labels=labels,
-            spec=spec,
-            plan=recipe.plan,
-            options=recipe.augmentation,
-            rng=np.random.default_rng((recipe.seed, epoch)),
-        )
-
-    first = int(epoch_done.numpy())
-    with ThreadPoolExecutor(1) as pool:
-        # The next epoch is drawn (numpy and C, without the interpreter lock) during this one.
-        ahead = pool.submit(draw, first) if first < recipe.epochs else None
-        for epoch in range(first, recipe.epochs):
-            assert ahead is not None  # noqa: S101 - for the type checker
-            rows, targets = ahead.result()
-            ahead = pool.submit(draw, epoch + 1) if epoch + 1 < recipe.epochs else None
-            real = (rows.astype(np.float32) - spec.output_zero_point) * spec.output_scale
-            mask_rng = np.random.default_rng((recipe.seed, epoch, 1))
-            total = 0.0
-            n_batches = len(real) // recipe.batch_size
-            for b in range(n_batches):
-                part = slice(b * recipe.batch_size, (b + 1) * recipe.batch_size)
-                total += float(step(_mask(real[part], mask_rng), targets[part]))
-            losses[epoch].assign(total / n_batches)
-            epoch_done.assign(epoch + 1)
-            if (epoch + 1) % _CHECKPOINT_EVERY == 0 or epoch + 1 == recipe.epochs:
-                _save(manager)
-            if progress:
-                progress(epoch + 1, recipe.epochs, total / n_batches)
-    optimizer.finalize_variable_values(model.trainable_variables)
-    return TrainResult(model, labels, tuple(float(v) for v in losses.numpy()))
 
 
 def _save(manager: Any) -> None:
@@ -255,32 +396,24 @@ def _save(manager: Any) -> None:
         ) from exc
 
 
-def _make_step(model: Any, optimizer: Any, label_smoothing: float) -> Any:
+def _make_step(model: Any, optimizer: Any, hint: float) -> Any:
     import keras
     import tensorflow as tf
 
-    loss_of = keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
+    loss_of = keras.losses.CategoricalCrossentropy()
 
-    def step(x: Any, y: Any) -> Any:
+    def step(x: Any, y: Any, embedding: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = loss_of(y, model(x, training=True))
+            output = model(x, training=True)
+            if hint:
+                scores, guess = output
+                cosine = keras.losses.cosine_similarity(tf.cast(embedding, tf.float32), guess)
+                loss = loss_of(y, scores) + hint * tf.reduce_mean(1 + cosine)
+            else:
+                loss = loss_of(y, output)
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return loss
 
     # jit_compile is several times slower for depthwise convolutions on a CPU.
     return tf.function(step, jit_compile=False)
-
-
-def _mask(windows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Set one time and one frequency stripe to the window's mean (SpecAugment, Park 2019)."""
-    out = windows.copy()
-    for window in out:
-        mean = window.mean()
-        for axis, limit in ((0, 8), (1, 8)):
-            width = int(rng.integers(0, limit + 1))
-            start = int(rng.integers(0, window.shape[axis] - width + 1))
-            stripe = [slice(None), slice(None)]
-            stripe[axis] = slice(start, start + width)
-            window[tuple(stripe)] = mean
-    return out

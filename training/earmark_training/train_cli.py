@@ -19,39 +19,60 @@ def train_command(
     out: Annotated[Path, typer.Option("--out", "-o", help="The bundle's folder.")],
     test_fold: Annotated[int, typer.Option(help="Held out; only scored at the end.")] = 5,
     preset: Annotated[str, typer.Option(help="Network.")] = "tiny",
-    spec: Annotated[str, typer.Option(help="Front end: a name or a .toml file.")] = "pcen-64-20ms",
-    epochs: Annotated[int, typer.Option(min=1, help="Length of the schedule.")] = 60,
+    model: Annotated[
+        Path | None, typer.Option(help="Your own network: a .py file with build(shape, n_classes).")
+    ] = None,
+    spec: Annotated[
+        str | None, typer.Option(help="Front end: a name or .toml; else the preset's.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Length of the schedule; else the preset's.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 1,
+    inner_fold: Annotated[
+        int | None, typer.Option(help="A training fold to leave out and stop early on.")
+    ] = None,
+    log_dir: Annotated[Path | None, typer.Option(help="Write TensorBoard logs there.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train, quantise to int8, write the bundle and score it on the held-out fold.
 
     Interrupt it at any time; the same command goes on where it stopped.
 
-    Example: earmark train ESC-10 --out build/my-bundle
+    Example: earmark train ESC-10 --out build/my-bundle --preset yamnet-256
     """
     from earmark_datasets.sources import open_data
+    from earmark_dsp.errors import EarmarkError
     from earmark_dsp.spec import load_spec
 
-    from earmark_training import workflow
+    from earmark_training import networks, workflow
     from earmark_training.demo.ui import Ui
     from earmark_training.evaluate import evaluate_bundle
     from earmark_training.quantize import quantize
     from earmark_training.quiet import import_tensorflow
-    from earmark_training.train import Recipe, train
+    from earmark_training.train import recipe_for, train
 
     ui = Ui(Console(stderr=as_json))
     manifest = open_data(data)
     train_clips, test_clips = manifest.split(test_fold)
-    front_end = load_spec(spec)
+    name = str(model) if model else preset
+    if not model and preset not in networks.PRESETS:
+        raise EarmarkError(
+            f"there is no preset {preset!r}", f"choose one of {', '.join(networks.PRESETS)}"
+        )
+    front_end = load_spec(
+        spec or (workflow.SPEC_NAME if model else networks.PRESETS[preset].spec_name)
+    )
     import_tensorflow()
-    recipe = Recipe(preset=preset, epochs=epochs, seed=seed)
+    recipe = recipe_for(name, seed=seed, **({} if epochs is None else {"epochs": epochs}))
     with ui.step(f"Training on {len(train_clips.clips)} clips") as step:
         result = train(
             train_clips,
             spec=front_end,
             recipe=recipe,
             work_dir=out.with_name(out.name + ".checkpoints"),
+            log_dir=log_dir,
+            inner_fold=inner_fold,
             progress=lambda epoch, total, loss: step.update(
                 epoch, total, f"epoch {epoch}/{total}, loss {loss:.2f}"
             ),

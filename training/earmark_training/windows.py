@@ -53,9 +53,27 @@ class EpochPlan:
     n_background_clips : int
     """
 
-    windows_per_clip: int = 2
+    windows_per_clip: int = 4
     n_alarm_clips: int = 16
     n_background_clips: int = 40
+
+
+@dataclass(frozen=True)
+class WindowSet:
+    """Labelled windows.
+
+    Attributes
+    ----------
+    windows : ndarray [shape=(n, context_frames, n_features), dtype=int8]
+    targets : ndarray [shape=(n, n_labels), dtype=float32]
+        Rows sum to 1; mixtures have two entries.
+    aligned : ndarray [shape=(n, context_frames, n_features), dtype=int8] or None
+        The same moments through a second front end.
+    """
+
+    windows: np.ndarray
+    targets: np.ndarray
+    aligned: np.ndarray | None = None
 
 
 def make_epoch(
@@ -66,46 +84,89 @@ def make_epoch(
     plan: EpochPlan,
     options: augment.Augmentation,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one epoch.
+    aligned_spec: FrontEndSpec | None = None,
+) -> WindowSet:
+    """Draw one epoch: every clip once, alarms and backgrounds, augmented.
+
+    Parameters
+    ----------
+    clips, labels, spec, plan, options, rng
+        As their types say.
+    aligned_spec : FrontEndSpec or None
+        A second front end (a teacher's) that hears the same; its windows end where ours end.
 
     Returns
     -------
-    windows : ndarray [shape=(n, context_frames, n_features), dtype=int8]
+    WindowSet
         Shuffled.
-    targets : ndarray [shape=(n, n_labels), dtype=float32]
-        Rows sum to 1; mixtures have two entries.
     """
     n_samples = round(_CLIP_S * spec.sample_rate_hz)
     draw = _Draw(clips, len(labels), n_samples, spec.sample_rate_hz, options, rng)
     windows: list[np.ndarray] = []
+    aligned: list[np.ndarray] = []
     targets: list[np.ndarray] = []
 
-    def add(pcm: np.ndarray, active: np.ndarray, target: np.ndarray, n_windows: int) -> None:
+    def add(pcm: np.ndarray, active: np.ndarray, target: np.ndarray) -> None:
         rows = extract(spec, pcm)
-        for start in rng.integers(0, len(rows) - spec.context_frames + 1, n_windows):
+        other = None if aligned_spec is None else extract(aligned_spec, pcm)
+        for start in _starts(active, len(rows), spec, plan.windows_per_clip, rng):
             windows.append(rows[start : start + spec.context_frames])
-            begin = start * spec.hop_length
-            end = begin + spec.context_frames * spec.hop_length
-            is_active = active[begin:end].any()
+            is_active = active[_span(start, spec)].any()
             targets.append(target if is_active else _one_hot(labels, BACKGROUND))
+            if aligned_spec is not None and other is not None:
+                aligned.append(_aligned_window(other, start, spec, aligned_spec))
 
     for index in rng.permutation(len(clips)):
         samples, target, active = draw.clip(int(index))
-        pcm = augment.finish(samples, rng, options, spec.sample_rate_hz)
-        add(pcm, active, target, plan.windows_per_clip)
+        add(augment.finish(samples, rng, options, spec.sample_rate_hz), active, target)
     for cadence, name in ((synth.T3, SMOKE_ALARM), (synth.T4, CO_ALARM)):
         for _ in range(plan.n_alarm_clips):
             samples, active = draw.alarm(cadence)
             pcm = augment.finish(samples, rng, options, spec.sample_rate_hz)
-            add(pcm, active, _one_hot(labels, name), plan.windows_per_clip)
+            add(pcm, active, _one_hot(labels, name))
     for _ in range(plan.n_background_clips):
-        noise = synth.background(_CLIP_S, rng, sample_rate_hz=spec.sample_rate_hz)
-        pcm = augment.finish(noise * 0.01, rng, _QUIETER, spec.sample_rate_hz)
-        nothing = np.zeros(n_samples, bool)
-        add(pcm, nothing, _one_hot(labels, BACKGROUND), plan.windows_per_clip)
+        room = synth.background(_CLIP_S, rng, sample_rate_hz=spec.sample_rate_hz)
+        pcm = augment.finish(room * 0.01, rng, _QUIETER, spec.sample_rate_hz)
+        add(pcm, np.zeros(n_samples, bool), _one_hot(labels, BACKGROUND))
     order = rng.permutation(len(windows))
-    return np.stack(windows)[order], np.stack(targets)[order]
+    return WindowSet(
+        np.stack(windows)[order],
+        np.stack(targets)[order],
+        np.stack(aligned)[order] if aligned else None,
+    )
+
+
+def _span(start: int, spec: FrontEndSpec) -> slice:
+    """Return the samples of the window that starts with row `start`."""
+    begin = start * spec.hop_length
+    return slice(begin, begin + spec.context_frames * spec.hop_length)
+
+
+def _starts(
+    active: np.ndarray, n_rows: int, spec: FrontEndSpec, n_windows: int, rng: np.random.Generator
+) -> list[int]:
+    """Draw where windows start; one in which nothing sounds is drawn again, once.
+
+    So background keeps a share, and a clip that is mostly silence still teaches its sound.
+    """
+    out = []
+    for first, second in rng.integers(0, n_rows - spec.context_frames + 1, (n_windows, 2)):
+        out.append(int(first if active[_span(int(first), spec)].any() else second))
+    return out
+
+
+def _aligned_window(
+    rows: np.ndarray, start: int, spec: FrontEndSpec, aligned_spec: FrontEndSpec
+) -> np.ndarray:
+    """Return the window of the second front end that ends where ours ends, or nearest to it."""
+
+    def n_samples(one: FrontEndSpec) -> int:
+        return (one.context_frames - 1) * one.hop_length + one.window_length
+
+    end = start * spec.hop_length + n_samples(spec)
+    begin = round((end - n_samples(aligned_spec)) / aligned_spec.hop_length)
+    begin = min(max(0, begin), len(rows) - aligned_spec.context_frames)
+    return rows[begin : begin + aligned_spec.context_frames]
 
 
 _QUIETER = augment.Augmentation(gain_db=(-60.0, -20.0))
@@ -142,14 +203,14 @@ class _Draw:
     def clip(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return (samples, target, activity) of a clip, perhaps mixed with another."""
         first = self.clips[index]
-        a = augment.fit(first.samples, self.n_samples, self.rng).astype(np.float64)
+        a = self._varied(first)
         target = np.zeros(self.n_labels, np.float32)
         target[first.label] = 1
         active = activity(a, self.sample_rate_hz)
         if self.rng.random() >= self.options.mix_probability:
             return a, target, active
         second = self.clips[int(self.rng.integers(len(self.clips)))]
-        b = augment.fit(second.samples, self.n_samples, self.rng).astype(np.float64)
+        b = self._varied(second)
         share = self.rng.uniform(0.5, 1.0)
         weight = augment.mix_ratio(
             augment.peak_level(a, self.sample_rate_hz),
@@ -160,6 +221,10 @@ class _Draw:
         target *= np.float32(share)
         target[second.label] += np.float32(1 - share)
         return mixture, target, active
+
+    def _varied(self, clip: LabelledClip) -> np.ndarray:
+        samples = augment.change_speed(clip.samples, self.rng, self.options.speed)
+        return augment.fit(samples, self.n_samples, self.rng)
 
     def alarm(self, cadence: synth.Cadence) -> tuple[np.ndarray, np.ndarray]:
         """Return an alarm, often over a recording, and where a window hears its pulses."""

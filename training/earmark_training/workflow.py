@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from earmark_training import networks
 from earmark_training.deploy import bundle_training as kept
 from earmark_training.deploy.bundle import Bundle, write_bundle
 from earmark_training.detector import Cadence, DetectorParams, default_params
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 
     from earmark_training.train import Recipe, TrainResult
 
-SPEC_NAME = "pcen-64-20ms"
-HOP_FRAMES = 25  # half a second between inferences
+SPEC_NAME = networks.PRESETS["tiny"].spec_name
 LIMITS = (
     "Thresholds are defaults until `earmark calibrate` has seen hours of streams.",
     "Smoke and CO alarms were synthesised from their standards, not recorded.",
@@ -41,7 +41,7 @@ def representative_windows(
     -------
     ndarray [shape=(256, context_frames, n_features), dtype=int8]
     """
-    windows, _ = make_epoch(
+    drawn = make_epoch(
         load_clips(clips, labels, spec),
         labels=labels,
         spec=spec,
@@ -49,7 +49,12 @@ def representative_windows(
         options=recipe.augmentation,
         rng=np.random.default_rng(recipe.seed),
     )
-    return windows[:_REPRESENTATIVE_WINDOWS]
+    return drawn.windows[:_REPRESENTATIVE_WINDOWS]
+
+
+def hop_frames(spec: FrontEndSpec) -> int:
+    """Return the rows between inferences: half a window, about half a second."""
+    return spec.context_frames // 2
 
 
 def mixture_detector(labels: Sequence[str], spec: FrontEndSpec) -> DetectorParams:
@@ -58,7 +63,7 @@ def mixture_detector(labels: Sequence[str], spec: FrontEndSpec) -> DetectorParam
     Mixtures have soft targets, so scores stay well below 1: a label counts from one half on, where
     it outweighs all others together. `earmark calibrate` finds better ones from streams.
     """
-    params = default_params(labels, spec=spec, hop_frames=HOP_FRAMES)
+    params = default_params(labels, spec=spec, hop_frames=hop_frames(spec))
     adapted = tuple(
         label
         if label.cadence is not Cadence.NONE

@@ -1,7 +1,8 @@
 """`python -m earmark_training.bench.accuracy`: clip accuracy over official folds and seeds.
 
 Each (fold, seed) is trained alone, with a fixed schedule, and its held-out fold is scored once, at
-the end. Finished runs are kept and reused while code, recipe and data stay the same.
+the end. Finished runs are kept and reused while code, recipe and data stay the same. Augmented
+windows are drawn once per fold of training clips and shared by folds, seeds and presets.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import inspect
 import json
 import multiprocessing
 import os
+import shutil
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -22,7 +24,18 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from earmark_training import augment, evaluate, networks, quantize, train, windows, workflow
+from earmark_training import (
+    augment,
+    evaluate,
+    networks,
+    pipeline,
+    quantize,
+    shards,
+    train,
+    windows,
+    workflow,
+    yamnet,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +44,20 @@ if TYPE_CHECKING:
     from earmark_dsp.spec import FrontEndSpec
 
 ARITHMETICS = ("float", "int8_tflm", "int8_c")
+# Of each clip, for networks beyond this size: TFLM's reference kernels take 0.1 s for yamnet-256.
+_TFLM_WINDOWS, _TFLM_LIMIT_BYTES = 1, 100_000
+_MODULES = (
+    augment,
+    evaluate,
+    networks,
+    pipeline,
+    quantize,
+    shards,
+    train,
+    windows,
+    workflow,
+    yamnet,
+)
 
 console = Console()
 
@@ -48,7 +75,9 @@ class Job:
         Held out.
     recipe : Recipe
     folder : Path
-        Holds results and checkpoints.
+        Holds results, checkpoints and augmented windows.
+    bundles : Path or None
+        Where to leave the bundle.
     """
 
     data: Path
@@ -56,6 +85,7 @@ class Job:
     fold: int
     recipe: train.Recipe
     folder: Path
+    bundles: Path | None = None
 
 
 def run_key(recipe: train.Recipe, spec: FrontEndSpec, manifest: Manifest, fold: int) -> str:
@@ -65,7 +95,7 @@ def run_key(recipe: train.Recipe, spec: FrontEndSpec, manifest: Manifest, fold: 
     for clip in manifest.clips:
         size = clip.path.stat().st_size
         digest.update(f"{clip.path.name}:{size}:{clip.label}:{clip.fold}".encode())
-    for module in (augment, evaluate, networks, quantize, train, windows, workflow):
+    for module in _MODULES:
         digest.update(inspect.getsource(module).encode())
     return f"{recipe.preset}-fold{fold}-seed{recipe.seed}-{digest.hexdigest()[:12]}"
 
@@ -97,13 +127,19 @@ def run_job(job: Job) -> dict[str, Any]:
     work_dir = job.folder / "checkpoints" / key
     resumed = work_dir.exists()
     started_s, started_cpu_s = time.monotonic(), time.process_time()
-    result = train.train(train_clips, spec=spec, recipe=job.recipe, work_dir=work_dir)
+    result = train.train(
+        train_clips,
+        spec=spec,
+        recipe=job.recipe,
+        work_dir=work_dir,
+        shard_dir=job.folder / "windows",
+    )
     train_s, train_cpu_s = time.monotonic() - started_s, time.process_time() - started_cpu_s
     drawn = workflow.representative_windows(train_clips, result.labels, spec, job.recipe)
     tflite = quantize.quantize(result.model, drawn, spec)
     with tempfile.TemporaryDirectory() as folder:
         bundle = workflow.bundle_from(
-            Path(folder) / "bundle",
+            (job.bundles or Path(folder)) / f"{job.recipe.preset}-fold{job.fold}",
             tflite=tflite,
             spec=spec,
             result=result,
@@ -111,7 +147,10 @@ def run_job(job: Job) -> dict[str, Any]:
             clips=manifest,
             name=job.recipe.preset,
         )
-        scores = evaluate.evaluate_bundle(bundle, test_clips, float_model=result.model)
+        few = _TFLM_WINDOWS if len(tflite) > _TFLM_LIMIT_BYTES else None
+        scores = evaluate.evaluate_bundle(
+            bundle, test_clips, float_model=result.model, tflm_windows=few
+        )
     run = {
         "fold": job.fold,
         "seed": job.recipe.seed,
@@ -119,11 +158,13 @@ def run_job(job: Job) -> dict[str, Any]:
         "int8_tflm": scores.int8_tflm.accuracy,
         "int8_c": scores.c.accuracy,
         "n_test_clips": len(test_clips.clips),
+        "n_windows": scores.n_windows,
+        "n_tflm_windows": scores.n_tflm_windows,
         # Batch normalisation's moving averages are folded away and not counted.
         "params": sum(int(np.prod(v.shape)) for v in result.model.trainable_variables),
         # Per window; one window each `hop_s` seconds.
         "macs": plan_model(load(tflite)).macs,
-        "hop_s": workflow.HOP_FRAMES * spec.hop_length / spec.sample_rate_hz,
+        "hop_s": workflow.hop_frames(spec) * spec.hop_length / spec.sample_rate_hz,
         "model_bytes": len(tflite),
         "resumed": resumed,
         "train_s": train_s,
@@ -158,47 +199,64 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def main(
     *,
-    preset: Annotated[str, typer.Option(help="Network.")] = "tiny",
+    preset: Annotated[list[str] | None, typer.Option(help="Networks; all if not given.")] = None,
     data: Annotated[Path, typer.Option(help="As for earmark train.")] = Path("ESC-10"),
-    spec: Annotated[str, typer.Option(help="Front end.")] = workflow.SPEC_NAME,
-    epochs: Annotated[int, typer.Option(min=1, help="Length of the schedule.")] = 60,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the preset's.")] = None,
     n_seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings per fold.")] = 3,
     fold: Annotated[list[int] | None, typer.Option(help="Only these folds.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
     out: Annotated[Path, typer.Option(help="Result.")] = Path("build/bench/accuracy.json"),
+    bundles: Annotated[Path | None, typer.Option(help="Keep the bundles of seed 1.")] = None,
 ) -> None:
     """Write clip accuracy in float, int8 under TFLM and C; interrupt and repeat to go on."""
     from earmark_datasets.sources import open_data
 
     folder = out.with_name("accuracy_runs")
-    folds = fold or list(open_data(data).folds)
-    jobs = [
-        Job(data, spec, number, train.Recipe(preset=preset, epochs=epochs, seed=seed), folder)
-        for seed in range(1, n_seeds + 1)
-        for number in folds
-    ]
-    report = json.loads(out.read_text()) if out.is_file() else {}
-    runs: list[dict[str, Any]] = []
+    folds = list(open_data(data).folds)
     # Spawned, because TensorFlow does not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        pending = [pool.submit(run_job, job) for job in jobs]
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
         try:
-            for done in as_completed(pending):
-                run = done.result()
-                runs.append(run)
-                console.print(
-                    f"{len(runs)}/{len(jobs)} fold {run['fold']} seed {run['seed']}: "
-                    f"float {run['float']:.1%}, C {run['int8_c']:.1%}, {run['train_s']:.0f} s"
-                )
-                settings = {"data": str(data), "spec": spec, **asdict(jobs[0].recipe)}
-                del settings["seed"]
-                report[preset] = summarise(runs) | {"settings": settings}
-                report[preset]["complete"] = len(runs) == len(jobs)
-                write_json(out, report)
+            for name in preset or networks.PRESETS:
+                spec = networks.PRESETS[name].spec_name
+                changes = {} if epochs is None else {"epochs": epochs}
+                jobs = [
+                    Job(
+                        data,
+                        spec,
+                        number,
+                        train.recipe_for(name, seed=seed, **changes),
+                        folder,
+                        bundles if seed == 1 else None,
+                    )
+                    for seed in range(1, n_seeds + 1)
+                    for number in fold or folds
+                ]
+                _run_preset(name, jobs, pool, out, complete=fold is None or set(fold) == set(folds))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    shutil.rmtree(folder / "windows", ignore_errors=True)
+
+
+def _run_preset(
+    preset: str, jobs: Sequence[Job], pool: ProcessPoolExecutor, out: Path, *, complete: bool
+) -> None:
+    """Run one preset's jobs; the result file is rewritten after each."""
+    report = json.loads(out.read_text()) if out.is_file() else {}
+    settings = {"data": str(jobs[0].data), "spec": jobs[0].spec_name, **asdict(jobs[0].recipe)}
+    del settings["seed"]
+    runs: list[dict[str, Any]] = []
+    for done in as_completed([pool.submit(run_job, job) for job in jobs]):
+        run = done.result()
+        runs.append(run)
+        console.print(
+            f"{preset} {len(runs)}/{len(jobs)} fold {run['fold']} seed {run['seed']}: "
+            f"float {run['float']:.1%}, C {run['int8_c']:.1%}, {run['train_s']:.0f} s"
+        )
+        report[preset] = summarise(runs) | {"settings": settings}
+        report[preset]["complete"] = complete and len(runs) == len(jobs)
+        write_json(out, report)
     figures = report[preset]
     console.print(
         f"{preset}: float {figures['mean_float']:.2%}, int8 C {figures['mean_int8_c']:.2%}; {out}"

@@ -1,0 +1,168 @@
+"""The training input as a `tf.data.Dataset` of named stages.
+
+draw (waveform stages of `augment.STAGES` and the C front end, `shards.py`) -> shuffle -> batch ->
+dequantise -> spec_augment -> prefetch. Every stage is seeded by what it works on, so an
+interrupted training goes on with the very batches it would have seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from earmark_training import yamnet
+from earmark_training.shards import EMBEDDING, TARGETS, WINDOWS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from earmark_dsp.spec import FrontEndSpec
+
+# Widest stripe, as a share of an axis: 8 of 50 frames, 8 of 64 bands.
+TIME_STRIPE, FREQUENCY_STRIPE = 0.16, 0.125
+
+
+class Source(Protocol):
+    """What gives numbered shards; see `shards.Shards`."""
+
+    labels: tuple[str, ...]
+
+    def get(self, number: int) -> dict[str, np.ndarray]:
+        """Return a shard's arrays."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which batches a training sees.
+
+    Attributes
+    ----------
+    epochs : int
+        Each visits one shard, all windows once.
+    n_shards : int
+        Shards are visited in turn; from then on known windows come back in another order, masked
+        elsewhere.
+    batch_size : int
+    seed : int
+    label_smoothing : float
+    distillation : float
+        Share of the teacher's scores in the targets, the rest is the labels.
+    """
+
+    epochs: int
+    n_shards: int
+    batch_size: int
+    seed: int
+    label_smoothing: float = 0.0
+    distillation: float = 0.0
+
+
+def batches(
+    source: Source,
+    schedule: Schedule,
+    spec: FrontEndSpec,
+    *,
+    first_epoch: int = 0,
+    teacher: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Any:
+    """Build the dataset.
+
+    Parameters
+    ----------
+    source : Shards, or a view of them
+    schedule : Schedule
+    spec : FrontEndSpec
+        Of the windows.
+    first_epoch : int
+        Where a resumed training goes on.
+    teacher : callable or None
+        Scores [shape=(n, n_labels)] from embeddings [shape=(n, 1024)]; for distillation.
+
+    Returns
+    -------
+    tf.data.Dataset
+        (inputs float32, targets float32, embeddings float16 or of no width), batch by batch.
+    """
+    import tensorflow as tf
+
+    def draw() -> Iterator[tuple[Any, ...]]:
+        for epoch in range(first_epoch, schedule.epochs):
+            shard = source.get(epoch % schedule.n_shards)
+            targets = _targets(shard, schedule, teacher)
+            order = np.random.default_rng((schedule.seed, epoch)).permutation(len(targets))
+            embedding = shard.get(EMBEDDING, np.zeros((len(targets), 0), np.float16))
+            for number in range(len(order) // schedule.batch_size):
+                start = number * schedule.batch_size
+                rows = np.sort(order[start : start + schedule.batch_size])
+                seed = np.array([schedule.seed * 100_003 + epoch, number], np.int32)
+                yield shard[WINDOWS][rows], targets[rows], embedding[rows], seed
+
+    first = source.get(first_epoch % schedule.n_shards)
+    n, n_labels = schedule.batch_size, len(source.labels)
+    signature = (
+        tf.TensorSpec((n, *first[WINDOWS].shape[1:]), first[WINDOWS].dtype),
+        tf.TensorSpec((n, n_labels), tf.float32),
+        tf.TensorSpec((n, first[EMBEDDING].shape[1] if EMBEDDING in first else 0), tf.float16),
+        tf.TensorSpec((2,), tf.int32),
+    )
+
+    def prepare(x: Any, y: Any, embedding: Any, seed: Any) -> tuple[Any, ...]:
+        real = dequantise(x, spec)
+        return (spec_augment(real, seed) if len(x.shape) > 2 else real), y, embedding
+
+    return tf.data.Dataset.from_generator(draw, output_signature=signature).map(prepare).prefetch(2)
+
+
+def _targets(
+    shard: dict[str, np.ndarray],
+    schedule: Schedule,
+    teacher: Callable[[np.ndarray], np.ndarray] | None,
+) -> np.ndarray:
+    """Cross-entropy is linear in its targets: labels and teacher are mixed before training."""
+    labels = shard[TARGETS]
+    smooth: np.ndarray = (
+        labels * (1 - schedule.label_smoothing) + schedule.label_smoothing / labels.shape[1]
+    )
+    if teacher is None or not schedule.distillation:
+        return smooth
+    share = np.float32(schedule.distillation)
+    mixed: np.ndarray = (1 - share) * smooth + share * teacher(shard[EMBEDDING])
+    return mixed
+
+
+def dequantise(x: Any, spec: FrontEndSpec) -> Any:
+    """Turn int8 windows, uint8 activations or float16 embeddings of a batch into float32."""
+    import tensorflow as tf
+
+    real = tf.cast(x, tf.float32)
+    if x.dtype == tf.int8:
+        return (real - float(spec.output_zero_point)) * float(np.float32(spec.output_scale))
+    return real * yamnet.ACTIVATION_SCALE if x.dtype == tf.uint8 else real
+
+
+def spec_augment(x: Any, seed: Any) -> Any:
+    """Set one stripe of time and one of frequency to the window's mean (Park et al. 2019).
+
+    Parameters
+    ----------
+    x : tf.Tensor [shape=(n, time, frequency) or (n, time, frequency, channels), dtype=float32]
+    seed : tf.Tensor [shape=(2,), dtype=int32]
+        Decides the stripes.
+    """
+    import tensorflow as tf
+
+    n = x.shape[0]
+    mean = tf.reduce_mean(x, axis=(1, 2), keepdims=True)
+    for axis, share in ((1, TIME_STRIPE), (2, FREQUENCY_STRIPE)):
+        size = x.shape[axis]
+        drawn = tf.random.stateless_uniform((2, n), seed + axis)
+        width = tf.floor(drawn[0] * (round(share * size) + 1))
+        start = tf.floor(drawn[1] * (size - width + 1))
+        at = tf.range(size, dtype=tf.float32)
+        hidden = (at >= start[:, None]) & (at < (start + width)[:, None])
+        shape = [n, 1, 1, 1][: len(x.shape)]
+        shape[axis] = size
+        x = tf.where(tf.reshape(hidden, shape), mean, x)
+    return x
