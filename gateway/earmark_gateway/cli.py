@@ -209,6 +209,32 @@ def devices_revoke(device_id: str, config: ConfigPath = DEFAULT_CONFIG) -> None:
     command.revoke(config, device_id)
 
 
+clients_app = typer.Typer(no_args_is_help=True, help="Programs with access to the broker.")
+app.add_typer(clients_app, name="clients")
+
+
+@clients_app.command("add")
+def clients_add(
+    name: str,
+    house: HousePath = Path(),
+    gateway: Annotated[  # noqa: FBT002 - typer's way
+        bool, typer.Option("--gateway", help="Another replica of the gateway.")
+    ] = False,
+) -> None:
+    """Make a certificate for a program that sees what Home Assistant sees."""
+    from earmark_gateway.deploy import command
+
+    command.add_client(house, name, gateway=gateway)
+
+
+@clients_app.command("revoke")
+def clients_revoke(name: str, house: HousePath = Path()) -> None:
+    """Lock a program out."""
+    from earmark_gateway.deploy import command
+
+    command.revoke_client(house, name)
+
+
 @app.command("hash-password")
 def hash_password() -> None:
     """Ask for the page's password; print the line for the configuration."""

@@ -363,6 +363,30 @@ def test_an_oversized_message_neither_passes_nor_hurts(alice, bob, connect):
     assert gateway.messages == [(topic(bob, "event"), b"after")]
 
 
+def test_further_programs_get_rights_of_their_own(house, broker, alice, connect, capsys):
+    run_cli("clients", "add", "tablet", "--house", str(house.root))
+    run_cli("clients", "add", "gateway-b", "--house", str(house.root), "--gateway")
+    broker.send_signal(signal.SIGHUP)
+    replica = connect(("clients/gateway-b", "client"))
+    wait_for(lambda: not replica.refuses("earmark/ha/x/state"), 30)  # once it has read the file
+    replica.subscribe("earmark/v1/+/event")
+    viewer = connect(("clients/tablet", "client"))
+    viewer.subscribe("earmark/#")
+    connect(alice).publish(topic(alice, "event"))
+    wait_for(lambda: replica.messages, 30)
+    replica.publish("earmark/ha/x/event", b"seen")
+    wait_for(lambda: viewer.messages, 30)
+    assert viewer.messages == [("earmark/ha/x/event", b"seen")]
+    assert viewer.refuses("homeassistant/status")
+    for name in ("4f0c9a1b22d3", "gateway", "tablet", "x/y", "A B", ""):
+        with pytest.raises(GatewayError, match=r"cannot be a client|exists"):
+            run_cli("clients", "add", name, "--house", str(house.root))
+    run_cli("clients", "revoke", "tablet", "--house", str(house.root))
+    with pytest.raises(GatewayError, match="no certificate"):
+        run_cli("clients", "revoke", "nobody", "--house", str(house.root))
+    assert "revoked" in capsys.readouterr().out
+
+
 # --- files --------------------------------------------------------------------------------------
 
 

@@ -74,6 +74,20 @@ def add(
     )
 
 
+def add_client(house_path: Path, name: str, *, gateway: bool) -> None:
+    """Let a program in."""
+    folder = House(house_path).add_client(name, gateway=gateway)
+    _out(f"{folder}: ca.crt, client.crt, client.key")
+    _out("`systemctl reload earmark-broker` makes the broker read its rights")
+
+
+def revoke_client(house_path: Path, name: str) -> None:
+    """Revoke the certificate of a program."""
+    if not House(house_path).revoke(name):
+        raise GatewayError(f"no certificate was issued for {name!r}", "see ca/issued in the house")
+    _out(f"{name} revoked: `systemctl reload earmark-broker` makes the broker read that")
+
+
 def revoke(config_path: Path, device_id: str) -> None:
     """Revoke the certificate of a device, where this house has issued it."""
     try:

@@ -26,6 +26,9 @@ HOME_ASSISTANT_USER = "homeassistant"
 # They see what the gateway has checked and stored. One certificate each: the broker makes the
 # client id of it, and two clients of one id would throw each other out.
 VIEWERS = (HOME_ASSISTANT_USER, "nodered")
+DISCOVERY_PREFIX = "homeassistant"
+_CLIENT_NAME = re.compile(r"[a-z][a-z0-9_-]{2,31}")
+_DEVICE_ID = re.compile(r"[0-9a-f]{12}")
 CONFIG_NAME = "earmark-gateway.toml"
 # The firmware's limit (EM_HOST_CHARS).
 _MAX_HOST_CHARS = 63
@@ -121,6 +124,40 @@ class House:
         fresh.replace(target)  # the broker may read it at any moment
         return True
 
+    def add_client(self, name: str, *, gateway: bool) -> Path:
+        """Make a certificate and access rights for a program; returns the directory of its files.
+
+        Parameters
+        ----------
+        name : str
+            Its user name at the broker.
+        gateway : bool
+            Another replica of the gateway; otherwise it sees what Home Assistant sees.
+        """
+        if not _CLIENT_NAME.fullmatch(name) or _DEVICE_ID.fullmatch(name):
+            raise GatewayError(
+                f"{name!r} cannot be a client's name",
+                "3 to 32 lower-case letters, digits, - and _, and not the form of a device's id",
+            )
+        folder = self.root / "clients" / name
+        issued = self.issue(name)
+        files = {
+            "ca.crt": self.authority().certificate_pem,
+            "client.crt": issued.certificate_pem,
+            "client.key": issued.key_pem,
+        }
+        for file, data in files.items():
+            write_new(folder / file, data)
+        kind = "gateway" if gateway else "viewer"
+        text = (
+            environment()
+            .get_template("client_acl.j2")
+            .render(name=name, kind=kind, discovery_prefix=DISCOVERY_PREFIX, home_assistant=False)
+        )
+        with (self.root / "broker" / "acl").open("a", encoding="utf-8") as acl:
+            acl.write(f"\n{text}")
+        return folder
+
     def issue(self, client: str) -> pki.Issued:
         """Issue a client certificate and keep a copy of it (not of the key) for `revoke`."""
         issued = pki.issue(self.authority(), client)
@@ -170,6 +207,16 @@ def write_new(path: Path, data: bytes, *, mode: int = _PRIVATE) -> None:
         raise GatewayError(f"{path} exists", "move it away first") from exc
     with os.fdopen(handle, "wb") as file:
         file.write(data)
+
+
+def environment() -> jinja2.Environment:
+    """Templates of the files of a house."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - no HTML; every value has been checked
+    )
 
 
 def check_host(host: str) -> str:
@@ -264,12 +311,6 @@ def _write_certificates(draft: Path, plan: Plan) -> None:
 
 
 def _write_texts(draft: Path, root: Path, plan: Plan) -> None:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - no HTML; every value has been checked
-    )
     account = _account(plan)
     values: dict[str, Any] = {
         **vars(plan),
@@ -283,7 +324,7 @@ def _write_texts(draft: Path, root: Path, plan: Plan) -> None:
         "gateway_user": GATEWAY_USER,
         "home_assistant_user": HOME_ASSISTANT_USER,
         "viewers": VIEWERS,
-        "discovery_prefix": "homeassistant",
+        "discovery_prefix": DISCOVERY_PREFIX,
     }
     for target, template in {
         "broker/mosquitto.conf": "mosquitto.conf.j2",
@@ -294,5 +335,5 @@ def _write_texts(draft: Path, root: Path, plan: Plan) -> None:
         "earmark-broker.service": "earmark-broker.service.j2",
         "earmark-gateway.service": "earmark-gateway.service.j2",
     }.items():
-        text = environment.get_template(template).render(values)
+        text = environment().get_template(template).render(values)
         write_new(draft / target, text.encode())
