@@ -219,11 +219,18 @@ def coloured_noise(
 
 
 def background(
-    duration_s: float, rng: np.random.Generator, *, sample_rate_hz: int = SAMPLE_RATE_HZ
+    duration_s: float,
+    rng: np.random.Generator,
+    *,
+    exponent: tuple[float, float] = (0.0, 2.0),
+    sample_rate_hz: int = SAMPLE_RATE_HZ,
 ) -> np.ndarray:
-    """Return a quiet room: coloured noise, sometimes hum, slow level changes; RMS about 1."""
+    """Return a quiet room: coloured noise, sometimes hum, slow level changes; RMS about 1.
+
+    `exponent` is the range from which the slope of the noise is drawn (`coloured_noise`).
+    """
     n_samples = round(duration_s * sample_rate_hz)
-    signal = coloured_noise(n_samples, rng.uniform(0, 2), rng, sample_rate_hz=sample_rate_hz)
+    signal = coloured_noise(n_samples, rng.uniform(*exponent), rng, sample_rate_hz=sample_rate_hz)
     time_s = np.arange(n_samples) / sample_rate_hz
     if rng.random() < 0.4:
         mains_hz = rng.choice([50, 60])

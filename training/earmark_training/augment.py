@@ -15,6 +15,8 @@ import numpy as np
 import scipy.fft
 
 N_ROOMS = 24
+# Rooms fall by 3 to 6 dB per octave (Hoth noise: 5); whiter noise is what rain sounds like.
+ROOM_EXPONENT = (1.0, 2.0)
 STAGES = ("speed", "shift", "mix", "room and equaliser", "background", "gain", "noise floor")
 
 
@@ -45,7 +47,7 @@ class Augmentation:
 
     mix_probability: float = 0.8
     gain_db: tuple[float, float] = (-30.0, -1.0)
-    eq_db: float = 8.0
+    eq_db: float = 6.0
     noise_floor_dbfs: tuple[float, float] = (-100.0, -50.0)
     speed: float = 0.15
     room_probability: float = 0.25
@@ -140,7 +142,7 @@ def add_background(
     samples: np.ndarray, rng: np.random.Generator, options: Augmentation, sample_rate_hz: int
 ) -> np.ndarray:
     """Lay some examples over the coloured noise of a home, at an SNR."""
-    snr_db, exponent = rng.uniform(*options.background_snr_db), rng.uniform(0, 2)
+    snr_db, exponent = rng.uniform(*options.background_snr_db), rng.uniform(*ROOM_EXPONENT)
     if rng.random() >= options.background_probability:
         return samples
     level = peak_level(samples, sample_rate_hz) * 10 ** (-snr_db / 20)

@@ -125,7 +125,9 @@ def make_epoch(
             pcm = augment.finish(samples, rng, options, spec.sample_rate_hz)
             add(pcm, active, _one_hot(labels, name))
     for _ in range(plan.n_background_clips):
-        room = synth.background(_CLIP_S, rng, sample_rate_hz=spec.sample_rate_hz)
+        room = synth.background(
+            _CLIP_S, rng, exponent=augment.ROOM_EXPONENT, sample_rate_hz=spec.sample_rate_hz
+        )
         pcm = augment.finish(room * 0.01, rng, _QUIETER, spec.sample_rate_hz)
         add(pcm, np.zeros(n_samples, bool), _one_hot(labels, BACKGROUND))
     order = rng.permutation(len(windows))
