@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 from earmark_dsp.errors import EarmarkError
 from earmark_dsp.spec import load_spec
 from earmark_training.deploy.bundle import Bundle, rewrite_bundle
-from earmark_training.deploy.export import export_bundle
 from earmark_training.detector import default_params
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -132,24 +130,3 @@ def test_rewriting_keeps_the_rest(written, tmp_path):
         msgspec.structs.replace(again.info, detector=written.params, files=written.info.files)
         == written.info
     )
-
-
-def test_the_exported_c_library_builds_on_its_own_and_hears(written, tmp_path):
-    notes = export_bundle(written, tmp_path / "export")
-    assert len(notes) == 4
-    library = tmp_path / "export" / "c_library"
-    sources = [library / "example.c", *(library / "src").glob("*.c")]
-    subprocess.run(
-        ["cc", "-std=c11", "-O2", "-I", library / "include", "-I", library / "src", *sources,
-         "-lm", "-o", tmp_path / "listen"],
-        check=True,
-    )  # fmt: skip
-    pcm, _ = bundle_kit.evening()
-    out = subprocess.run(
-        [tmp_path / "listen"], input=pcm.tobytes(), capture_output=True, check=True
-    ).stdout.decode()
-    assert [line.split()[2:] for line in out.splitlines()[:3]] == [
-        ["hum", "start"], ["hum", "end"], ["smoke_alarm", "start"]
-    ]  # fmt: skip
-    notebook = json.loads((tmp_path / "export" / "retrain.ipynb").read_text())
-    assert notebook["nbformat"] == 4
