@@ -570,7 +570,7 @@ def test_systemd_finds_nothing_wrong_and_little_exposed(tmp_path):
     assert ours == [], result.stderr
     for unit in units:
         result = subprocess.run(
-            [analyze, "security", "--offline=true", "--threshold=25", "--no-pager", unit],
+            [analyze, "security", "--offline=true", "--threshold=20", "--no-pager", unit],
             capture_output=True,
             text=True,
             check=False,
