@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from earmark_dsp.errors import EarmarkError
 from earmark_training.deploy import bundle_training as kept
 from earmark_training.deploy.bundle import Bundle, rewrite_bundle
+from earmark_training.train import Recipe
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -56,6 +58,18 @@ def test_licences_hours_and_credits_are_those_of_the_clips(trained):
     assert {row["attribution"] for row in rows} == {"Ada", "Ben"}
     folder = str(manifest.clips[0].path.parent)
     assert folder not in (bundle.path / kept.CREDITS_FILE).read_text()
+
+
+def test_a_network_of_ones_own_is_kept_as_text(tmp_path):
+    """Not its place on this machine: bundles are passed on."""
+    path = tmp_path / "mine.py"
+    path.write_text("def build(shape, n): ...\n")
+    record = kept.training_record(
+        losses=[1.0], data="x", test_fold=None, recipe=Recipe(preset=str(path))
+    )
+    assert record["network"] == path.read_text()
+    assert record["recipe"]["preset"] == "mine.py"
+    assert str(tmp_path) not in json.dumps(record)
 
 
 def test_a_bundle_without_its_training_is_complete(tmp_path):

@@ -59,12 +59,14 @@ def training_section(bundle: Bundle) -> str:
         for key, value in part.items()
     ]
     held_out = "-" if record["test_fold"] is None else record["test_fold"]
+    network = record.get("network")
+    source = f"<details><summary>Network</summary><pre>{page.text(network)}</pre></details>"
     rows = [("data", page.place(record["data"])), ("held-out fold", held_out), *settings]
     tools = ", ".join(f"{name} {version}" for name, version in bundle.info.tools.items())
     return (
         f"{figures.learning_curve(record['losses']) if record['losses'] else ''}"
         f"<details><summary>Recipe</summary>{page.table(('setting', 'value'), rows)}</details>"
-        + page.note(page.text(tools))
+        f"{source if network else ''}" + page.note(page.text(tools))
     )
 
 

@@ -77,14 +77,23 @@ def load_float(bundle: Bundle) -> Any:
 def training_record(
     *, losses: Sequence[float], data: str, test_fold: int | None, recipe: Recipe | None
 ) -> dict[str, Any]:
-    """Return what ``metrics["training"]`` holds: enough to repeat and to report the training."""
+    """Return what ``metrics["training"]`` holds: enough to repeat and to report the training.
+
+    A network of one's own is kept as its text, ``network``; the recipe then names only its file.
+    """
+    settings = asdict(recipe) if recipe is not None else None
+    network = None
+    if settings is not None and str(settings["preset"]).endswith(".py"):
+        path = Path(settings["preset"])
+        network, settings["preset"] = path.read_text(encoding="utf-8"), path.name
     record: dict[str, Any] = msgspec.json.decode(
         msgspec.json.encode(
             {
                 "data": data,
                 "test_fold": test_fold,
                 "losses": [round(float(loss), 5) for loss in losses],
-                "recipe": asdict(recipe) if recipe is not None else None,
+                "recipe": settings,
+                "network": network,
             },
             enc_hook=str,
         )

@@ -84,6 +84,9 @@ def write_notebook(bundle: Bundle, directory: Path) -> str:
     """Write the notebook and the front end it trains on."""
     record = bundle.info.metrics.get("training") or {}
     shutil.copyfile(bundle.path / SPEC_FILE, directory / SPEC_FILE)
+    recipe = record.get("recipe") or {}
+    if network := record.get("network"):
+        (directory / recipe["preset"]).write_text(network, encoding="utf-8")
     test_fold = record.get("test_fold")
     parameters = "\n".join(
         [
@@ -94,7 +97,7 @@ def write_notebook(bundle: Bundle, directory: Path) -> str:
             f"SPEC = {SPEC_FILE!r}",
             f"NAME = {bundle.info.name!r}",
             'OUT = "build/retrained"',
-            f"RECIPE = {_literal(record.get('recipe') or {})}",
+            f"RECIPE = {_literal(recipe)}",
             "CHANGES = {}  # of the recipe, for example {'epochs': 20}",
         ]
     )
