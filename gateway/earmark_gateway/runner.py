@@ -51,10 +51,9 @@ def start_extras(gateway: Gateway) -> list[Any]:
         from earmark_gateway.web.server import WebServer
 
         extras.append(WebServer(gateway))
-    from earmark_gateway.homeassistant.mirror import HomeAssistantMirror, has_leftovers
+    from earmark_gateway.homeassistant.mirror import HomeAssistantMirror
 
-    if gateway.config.homeassistant.enabled or has_leftovers(gateway):
-        extras.append(HomeAssistantMirror(gateway))
+    extras.append(HomeAssistantMirror(gateway))
     return extras
 
 

@@ -34,7 +34,7 @@ _META_KEY = "homeassistant_topics"
 
 
 class HomeAssistantMirror:
-    """A thread that mirrors to Home Assistant until `stop`.
+    """A thread that mirrors to Home Assistant until `stop`, if and while the configuration says so.
 
     Parameters
     ----------
@@ -50,9 +50,8 @@ class HomeAssistantMirror:
         self._epoch = -1
         self._remembered: set[str] | None = None
         self.counts = {"published": 0, "events": 0, "too_old": 0}
+        self._birth_topics: set[str] = set()
         gateway.add_listener(self._changed)
-        birth = f"{gateway.config.homeassistant.discovery_prefix}/status"
-        gateway.mqtt.add_handler(birth, self._born)
         self._thread = threading.Thread(target=self._run, name="homeassistant", daemon=True)
         self._thread.start()
 
@@ -64,8 +63,9 @@ class HomeAssistantMirror:
 
     def _changed(self, changes: list[Change]) -> None:
         """Note sounds; runs in the writer's thread and never waits."""
-        self._events.extend(change for change in changes if change.kind == "event")
-        self._wake.set()
+        if self._gateway.config.homeassistant.enabled:
+            self._events.extend(change for change in changes if change.kind == "event")
+            self._wake.set()
 
     def _born(self, _topic: str, payload: bytes) -> None:
         """Send everything again: Home Assistant has started (paho's thread)."""
@@ -87,7 +87,7 @@ class HomeAssistantMirror:
 
     def _sync(self) -> None:
         mqtt = self._gateway.mqtt
-        if not mqtt.connected:
+        if not mqtt.connected or not self._has_work():
             return
         # A broker without persistence has forgotten the retained messages.
         if self._again.is_set() or mqtt.epoch != self._epoch:
@@ -96,17 +96,30 @@ class HomeAssistantMirror:
             self._published.clear()
         with self._gateway.store.read() as tx:
             wanted = self._wanted(tx)
-            if self._remembered is None:
-                self._remembered = set(json.loads(tx.get_meta(_META_KEY) or "[]"))
-        self._remember(self._remembered | set(wanted))
+        remembered = self._remembered or set()
+        self._remember(remembered | set(wanted))
         for name, payload in wanted.items():
             if self._published.get(name) != payload:
                 self._publish(name, payload)
-        for name in sorted(self._remembered - set(wanted)):
+        for name in sorted(remembered - set(wanted)):
             self._publish(name, b"")
             self._published.pop(name, None)
         self._remember(set(wanted))
         self._fire(wanted)
+
+    def _has_work(self) -> bool:
+        """Whether Home Assistant is wanted, or an earlier configuration is to be cleared away."""
+        if self._remembered is None:
+            with self._gateway.store.read() as tx:
+                self._remembered = set(json.loads(tx.get_meta(_META_KEY) or "[]"))
+        settings = self._gateway.config.homeassistant
+        if not settings.enabled:
+            return bool(self._remembered)
+        birth_topic = f"{settings.discovery_prefix}/status"
+        if birth_topic not in self._birth_topics:
+            self._birth_topics.add(birth_topic)
+            self._gateway.mqtt.add_handler(birth_topic, self._born)
+        return True
 
     def _publish(self, name: str, payload: bytes) -> None:
         if not self._gateway.mqtt.publish(name, payload, qos=1, retain=True):
@@ -168,9 +181,3 @@ class HomeAssistantMirror:
             body = json.dumps(message).encode()
             if self._gateway.mqtt.publish(discovery.topic(change.device_id, "event"), body, qos=1):
                 self.counts["events"] += 1
-
-
-def has_leftovers(gateway: Gateway) -> bool:
-    """Whether an earlier configuration has left retained messages to be cleared."""
-    with gateway.store.read() as tx:
-        return bool(json.loads(tx.get_meta(_META_KEY) or "[]"))
