@@ -213,6 +213,15 @@ def _build_own(path: Path, input_shape: tuple[int, int], n_classes: int) -> Any:
     return model
 
 
+def spec_of(preset: str) -> str:
+    """Return the front end of a preset, or of a network of one's own."""
+    if preset not in PRESETS and not preset.endswith(".py"):
+        raise EarmarkError(
+            f"there is no preset {preset!r}", f"choose one of {', '.join(PRESETS)}, yamnet-521"
+        )
+    return PRESETS.get(preset, PRESETS["tiny"]).spec_name
+
+
 def trained_from(preset: str) -> str:
     """Return the layer of YAMNet from which a preset is trained, or "" for all of a network."""
     return PRESETS[preset].trained_from if preset in PRESETS else ""

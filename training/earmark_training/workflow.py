@@ -84,6 +84,7 @@ def bundle_from(
     name: str,
     test_fold: int | None = None,
     recipe: Recipe | None = None,
+    detector: DetectorParams | None = None,
 ) -> Bundle:
     """Write the bundle of a trained and quantised network.
 
@@ -95,7 +96,7 @@ def bundle_from(
         tflite_model=tflite,
         spec=spec,
         class_names=result.labels,
-        detector_params=mixture_detector(result.labels, spec),
+        detector_params=detector or mixture_detector(result.labels, spec),
         metrics={
             "training": kept.training_record(
                 losses=result.losses, data=data_name, test_fold=test_fold, recipe=recipe

@@ -29,7 +29,7 @@ FILE_NAME = "yamnet_int8.tflite"
 CLASS_MAP_NAME = "yamnet_class_map.csv"
 # (channels, stride) of the first convolution and of each depthwise-separable block.
 _STEM = (32, 2)
-_BLOCKS = (
+BLOCKS = (
     (64, 1),
     (128, 2),
     (128, 1),
@@ -64,8 +64,23 @@ def teacher_path() -> Path:
     return path
 
 
-def class_names(path: Path) -> tuple[str, ...]:
-    """Return the display names of the 521 AudioSet classes, in the order of the scores."""
+def class_names(path: Path | None = None) -> tuple[str, ...]:
+    """Return the display names of the 521 AudioSet classes, in the order of the scores.
+
+    Parameters
+    ----------
+    path : Path or None
+        The class map; None: where data and models are looked for.
+    """
+    from earmark_datasets.locate import find_model
+
+    path = path or find_model(CLASS_MAP_NAME)
+    if path is None:
+        raise EarmarkError(
+            f"{CLASS_MAP_NAME} is not on this machine",
+            "put it beside the model (it belongs to tensorflow/models, research/audioset/yamnet) "
+            "and name the folder with EARMARK_DATA",
+        )
     with path.open(newline="", encoding="utf-8") as stream:
         names = tuple(row["display_name"] for row in csv.DictReader(stream))
     if len(names) != N_CLASSES:
@@ -120,7 +135,7 @@ def trunk(x: Any, n_blocks: int, *, first: int = 0) -> Any:
         x = layers.Conv2D(channels, 3, strides=stride, padding="same", name="stem")(x)
         x = relu6(x, "stem_relu")
     for number in range(first, n_blocks):
-        channels, stride = _BLOCKS[number]
+        channels, stride = BLOCKS[number]
         name = f"block{number + 1}"
         x = layers.DepthwiseConv2D(3, strides=stride, padding="same", name=f"{name}_depthwise")(x)
         x = relu6(x, f"{name}_depthwise_relu")
@@ -136,14 +151,14 @@ def whole() -> Any:
 
     inputs = keras.Input((96, 64), name="features")
     x = layers.Reshape((96, 64, 1))(inputs)
-    x = layers.GlobalAveragePooling2D(name=EMBEDDING)(trunk(x, len(_BLOCKS)))
+    x = layers.GlobalAveragePooling2D(name=EMBEDDING)(trunk(x, len(BLOCKS)))
     scores = layers.Dense(N_CLASSES, activation="sigmoid", name="audioset")(x)
     return keras.Model(inputs, [scores, x], name="yamnet")
 
 
 def layer_names() -> list[str]:
     """Names of the layers with weights, in the order of `weights`."""
-    blocks = range(1, len(_BLOCKS) + 1)
+    blocks = range(1, len(BLOCKS) + 1)
     parts = [f"block{n}_{kind}" for n in blocks for kind in ("depthwise", "pointwise")]
     return ["stem", *parts, "audioset"]
 

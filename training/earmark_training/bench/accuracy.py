@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from earmark_dsp.spec import FrontEndSpec
 
 ARITHMETICS = ("float", "int8_tflm", "int8_c")
-# Of each clip, for networks beyond this size: TFLM's reference kernels take 0.1 s for yamnet-256.
-_TFLM_WINDOWS, _TFLM_LIMIT_BYTES = 1, 100_000
 _MODULES = (
     augment,
     evaluate,
@@ -147,7 +145,7 @@ def run_job(job: Job) -> dict[str, Any]:
             clips=manifest,
             name=job.recipe.preset,
         )
-        few = _TFLM_WINDOWS if len(tflite) > _TFLM_LIMIT_BYTES else None
+        few = evaluate.TFLM_SAMPLE if len(tflite) > evaluate.TFLM_SLOW_BYTES else None
         scores = evaluate.evaluate_bundle(
             bundle, test_clips, float_model=result.model, tflm_windows=few
         )
