@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import typer
 import typer.main
+from click.shell_completion import CompletionItem
 from earmark_dsp.errors import EarmarkError
 
 if TYPE_CHECKING:
@@ -62,10 +63,15 @@ COMMANDS: dict[str, _Lazy] = {
 }
 
 
-def _run_typer(name: str, entry: _Lazy, arguments: tuple[str, ...]) -> int:
-    """Import a sub-command and run it; Typer has a command-line parser of its own."""
+def _load(entry: _Lazy) -> Any:
+    """Import a sub-command; it comes with Typer's own command-line parser."""
     module, attribute = entry.target.split(":")
-    command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
+    return typer.main.get_command(getattr(importlib.import_module(module), attribute))
+
+
+def _run_typer(name: str, entry: _Lazy, arguments: tuple[str, ...]) -> int:
+    """Import a sub-command and run it."""
+    command = _load(entry)
     try:
         status = command.main(
             args=list(arguments), prog_name=f"earmark {name}", standalone_mode=False
@@ -78,6 +84,44 @@ def _run_typer(name: str, entry: _Lazy, arguments: tuple[str, ...]) -> int:
     return status if isinstance(status, int) else 0
 
 
+def _complete(entry: _Lazy, words: Sequence[str], incomplete: str) -> list[Any]:
+    """Return a sub-command's options or further sub-commands; otherwise files."""
+    command = _load(entry)
+    for word in words:
+        command = getattr(command, "commands", {}).get(word, command)
+    if not incomplete.startswith("-") and not hasattr(command, "commands"):
+        return [CompletionItem(incomplete, type="file")]
+    with command.make_context(command.name, [], resilient_parsing=True) as context:
+        found: list[Any] = command.shell_complete(context, incomplete)
+    return found
+
+
+class _LazyCommand(click.Command):
+    """Stands for a sub-command that is not imported yet; hands everything on."""
+
+    def __init__(self, name: str, entry: _Lazy) -> None:
+        super().__init__(
+            name,
+            params=[
+                click.Argument(
+                    ["arguments"],
+                    nargs=-1,
+                    type=click.UNPROCESSED,
+                    shell_complete=lambda ctx, _, incomplete: self.shell_complete(ctx, incomplete),
+                )
+            ],
+            callback=functools.partial(_run_typer, name, entry),
+            # `--help` and all options belong to the sub-command.
+            add_help_option=False,
+            context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+        )
+        self._entry = entry
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Return what may follow on the command line."""
+        return _complete(self._entry, ctx.params.get("arguments") or (), incomplete)
+
+
 class _LazyGroup(click.Group):
     """A group that lists all sub-commands but imports only the one that is called."""
 
@@ -88,16 +132,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
         entry = COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        return click.Command(
-            cmd_name,
-            params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
-            callback=functools.partial(_run_typer, cmd_name, entry),
-            # `--help` and all options belong to the sub-command.
-            add_help_option=False,
-            context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-        )
+        return None if entry is None else _LazyCommand(cmd_name, entry)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
