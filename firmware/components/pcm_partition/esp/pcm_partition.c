@@ -1,19 +1,25 @@
 #include "earmark/pcm_partition.h"
 
+#include "earmark/pcm_image.h"
+
+#include <esp_log.h>
 #include <esp_partition.h>
 #include <freertos/FreeRTOS.h>
 #include <freertos/task.h>
-#include <string.h>
+#include <inttypes.h>
 
-enum { BLOCK_SAMPLES = 320, HEADER_BYTES = 8, STACK_BYTES = 3072, PRIORITY = 11, WAIT_MS = 10 };
+static const char TAG[] = "pcm";
+
+enum { BLOCK_SAMPLES = 320, STACK_BYTES = 3072, PRIORITY = 11, WAIT_MS = 10 };
 
 static const esp_partition_t *s_partition;
 static uint32_t s_n_samples;
-static _Atomic bool s_written;
 
-static bool has_room(const em_pcm_ring_t *ring) {
-    return atomic_load(&ring->n_written) - atomic_load(&ring->n_read) + BLOCK_SAMPLES <=
-           EM_PCM_RING_SAMPLES;
+static void wait_for_room(const em_pcm_ring_t *ring, uint32_t n_samples) {
+    while (atomic_load(&ring->n_written) - atomic_load(&ring->n_read) >
+           EM_PCM_RING_SAMPLES - n_samples) {
+        vTaskDelay(pdMS_TO_TICKS(WAIT_MS));
+    }
 }
 
 static void play_task(void *argument) {
@@ -22,21 +28,21 @@ static void play_task(void *argument) {
     for (uint32_t at = 0; at < s_n_samples; at += BLOCK_SAMPLES) {
         const uint32_t left = s_n_samples - at;
         const uint32_t n = left < BLOCK_SAMPLES ? left : BLOCK_SAMPLES;
-        if (esp_partition_read(s_partition, HEADER_BYTES + at * sizeof *pcm, pcm,
+        if (esp_partition_read(s_partition, EM_PCM_IMAGE_HEADER_BYTES + at * sizeof *pcm, pcm,
                                n * sizeof *pcm) != ESP_OK) {
+            ESP_LOGE(TAG, "sample %" PRIu32 " cannot be read", at);
             break;
         }
-        while (!has_room(ring)) {
-            vTaskDelay(pdMS_TO_TICKS(WAIT_MS));
-        }
+        wait_for_room(ring, n);
         em_pcm_ring_write(ring, pcm, n);
     }
-    atomic_store(&s_written, true);
+    wait_for_room(ring, EM_PCM_RING_SAMPLES);
+    ESP_LOGI(TAG, "all audio was heard");
     vTaskDelete(NULL);
 }
 
 esp_err_t em_pcm_partition_start(em_pcm_ring_t *ring) {
-    uint8_t header[HEADER_BYTES];
+    uint8_t header[EM_PCM_IMAGE_HEADER_BYTES];
     s_partition =
         esp_partition_find_first(ESP_PARTITION_TYPE_DATA, ESP_PARTITION_SUBTYPE_ANY, "pcm");
     if (s_partition == NULL) {
@@ -46,16 +52,12 @@ esp_err_t em_pcm_partition_start(em_pcm_ring_t *ring) {
     if (error != ESP_OK) {
         return error;
     }
-    memcpy(&s_n_samples, header + 4, sizeof s_n_samples);
-    if (memcmp(header, "PCM1", 4) != 0 ||
-        s_n_samples > (s_partition->size - HEADER_BYTES) / sizeof(int16_t)) {
+    if (!em_pcm_image_parse(header, s_partition->size, &s_n_samples)) {
+        ESP_LOGE(TAG, "no audio: put it there with firmware/tools/emulator_image.py");
         return ESP_ERR_INVALID_STATE;
     }
+    ESP_LOGI(TAG, "%" PRIu32 " samples", s_n_samples);
     return xTaskCreate(play_task, "pcm", STACK_BYTES, ring, PRIORITY, NULL) == pdPASS
                ? ESP_OK
                : ESP_ERR_NO_MEM;
-}
-
-bool em_pcm_partition_done(const em_pcm_ring_t *ring) {
-    return atomic_load(&s_written) && atomic_load(&ring->n_written) == atomic_load(&ring->n_read);
 }
