@@ -17,6 +17,7 @@ from starlette.responses import (
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from earmark_gateway.errors import GatewayError
 from earmark_gateway.links import LinkError
 from earmark_gateway.metrics import render_metrics
 from earmark_gateway.web import views
@@ -38,7 +39,11 @@ if TYPE_CHECKING:
     from earmark_gateway.service import Gateway
 
 _PING_S = 20.0  # keeps proxies and phones from closing a quiet stream
+# Changes come in bursts; a page needs only the last of them.
+_PAUSE_S = 0.5
 _MAX_FORM_FIELDS = 8
+_WHO = "earmark_who"  # cookie: who has answered on this phone before
+_MAX_SNOOZE_MIN = 24 * 60
 
 
 class Pages:
@@ -67,8 +72,36 @@ class Pages:
 
     def page(self, request: Request, name: str, **values: Any) -> HTMLResponse:
         """Render a template with what every page needs."""
-        token = self.sessions.form_token(self.cookie(request))
-        return HTMLResponse(views.render(name, self.gateway, form_token=token, **values))
+        return HTMLResponse(
+            views.render(
+                name,
+                self.gateway,
+                path=request.url.path,
+                form_token=self.sessions.form_token(self.cookie(request)),
+                me=views.person_id(self.gateway, request.cookies.get(_WHO, "")),
+                **values,
+            )
+        )
+
+    def message(self, text: str, status: int = 200, *, back: str = "/") -> HTMLResponse:
+        """Render a page of one sentence."""
+        return HTMLResponse(
+            views.render("message.html", self.gateway, text=text, back=back), status
+        )
+
+    def answered(self, request: Request, by: str, to: str) -> RedirectResponse:
+        """Go on to a page, and remember who uses this phone."""
+        answer = RedirectResponse(to, status_code=303)
+        if self.gateway.config.person(by):
+            answer.set_cookie(
+                _WHO,
+                by,
+                max_age=365 * 24 * 3600,
+                httponly=True,
+                samesite="strict",
+                secure=request.url.scheme == "https",
+            )
+        return answer
 
     def reading(
         self, handler: Callable[[Request], Awaitable[Response]]
@@ -104,28 +137,40 @@ class Pages:
     async def now(self, request: Request) -> Response:
         """Show what is going on: open alerts, then the latest sounds."""
         values = await asyncio.to_thread(views.now_values, self.gateway)
-        return self.page(request, "now.html", **values)
+        return self.page(request, "now.html", live=True, **values)
 
     async def timeline(self, request: Request) -> Response:
         """Everything that was heard, newest first."""
         before = request.query_params.get("before", "")
-        before_ms = int(before) if before.isdecimal() else None
-        values = await asyncio.to_thread(views.timeline_values, self.gateway, before_ms)
-        return self.page(request, "timeline.html", **values)
+        before_ms = int(before) if before.isdecimal() and len(before) < 16 else None
+        room = request.query_params.get("room", "")
+        values = await asyncio.to_thread(views.timeline_values, self.gateway, before_ms, room)
+        # Only the newest page moves; nobody wants to lose their place in an older one.
+        live = not before and not room
+        return self.page(request, "timeline.html", live=live, **values)
+
+    async def alert(self, request: Request) -> Response:
+        """One alert and everything that has happened to it."""
+        alert_id = request.path_params["alert_id"]
+        values = await asyncio.to_thread(views.alert_values, self.gateway, alert_id)
+        if values is None:
+            return self.message("This alert is no longer stored.", 404)
+        return self.page(request, "alert.html", live=True, **values)
 
     async def devices(self, request: Request) -> Response:
         """Devices with their health; quarantined ones with a button to approve."""
         values = await asyncio.to_thread(views.device_values, self.gateway)
-        return self.page(request, "devices.html", **values)
+        return self.page(request, "devices.html", live=True, **values)
 
     async def circle(self, request: Request) -> Response:
         """Who is told what, and when."""
-        return self.page(request, "circle.html", **views.circle_values(self.gateway))
+        values = await asyncio.to_thread(views.circle_values, self.gateway)
+        return self.page(request, "circle.html", **values)
 
     async def privacy(self, request: Request) -> Response:
         """Show what leaves the device, with the latest message as it came."""
         values = await asyncio.to_thread(views.privacy_values, self.gateway)
-        return self.page(request, "privacy.html", **values)
+        return self.page(request, "privacy.html", live=True, **values)
 
     async def metrics(self, _request: Request) -> Response:
         """Answer Prometheus; behind the login like every page."""
@@ -138,8 +183,8 @@ class Pages:
         """Somebody takes care of an alert."""
         by = views.person_id(self.gateway, str(form.get("by", "")))
         alert_id = int(request.path_params["alert_id"])
-        await asyncio.to_thread(self.gateway.acknowledge, alert_id, by=by, how="page")
-        return RedirectResponse("/", status_code=303)
+        await asyncio.to_thread(self.gateway.acknowledge, alert_id, by=by, how="web")
+        return self.answered(request, by, f"/alerts/{alert_id}")
 
     async def false_alarm(self, request: Request, form: Any) -> Response:
         """Nothing was there. Only text is recorded: there is no audio to look at."""
@@ -150,7 +195,44 @@ class Pages:
             by=by,
             note=str(form.get("note", ""))[:200],
         )
+        return self.answered(request, by, f"/alerts/{request.path_params['alert_id']}")
+
+    async def snooze(self, request: Request, form: Any) -> Response:
+        """Hold back what is not critical for a while."""
+        minutes = str(form.get("minutes", ""))
+        if not minutes.isdecimal() or not 0 < int(minutes[:6]) <= _MAX_SNOOZE_MIN:
+            return self.message("A pause lasts at most a day.", 400)
+        by = views.person_id(self.gateway, request.cookies.get(_WHO, ""))
+        await asyncio.to_thread(self.gateway.snooze, minutes=int(minutes), by=by)
+        self.live.changed([])
         return RedirectResponse("/", status_code=303)
+
+    async def end_snooze(self, request: Request, _form: Any) -> Response:
+        """Tell about everything again."""
+
+        def end() -> None:
+            with self.gateway.store.write() as tx:
+                tx.delete_snooze(request.path_params["snooze_id"])
+
+        await asyncio.to_thread(end)
+        self.live.changed([])
+        return RedirectResponse("/", status_code=303)
+
+    async def self_test(self, _request: Request, _form: Any) -> Response:
+        """Run the monthly test now."""
+        if not self.gateway.mqtt.connected:
+            return self.message("The broker is not connected: no test is possible.", 503)
+        await asyncio.to_thread(self.gateway.run_self_test)
+        return self.message("The test is on its way. A message reaches you within a minute.")
+
+    async def identify(self, request: Request, _form: Any) -> Response:
+        """Let a device blink, to see which one it is."""
+        device_id = request.path_params["device_id"]
+        try:
+            await asyncio.to_thread(self.gateway.send_command, device_id, "identify")
+        except GatewayError:
+            return self.message("The broker is not connected.", 503, back="/devices")
+        return RedirectResponse(f"/devices#{device_id}", status_code=303)
 
     async def approve(self, request: Request, form: Any) -> Response:
         """Let a quarantined device in."""
@@ -171,9 +253,15 @@ class Pages:
         try:
             link = self.gateway.read_link(token)
         except LinkError as exc:
-            return HTMLResponse(views.render("message.html", self.gateway, text=str(exc)), 410)
-        alert = await asyncio.to_thread(views.alert_of, self.gateway, link.alert_id)
-        return HTMLResponse(views.render("link.html", self.gateway, alert=alert, token=token))
+            return self.message(str(exc), 410)
+        values = await asyncio.to_thread(views.alert_values, self.gateway, link.alert_id)
+        person = self.gateway.config.person(link.person_id)
+        name = person.name if person else ""
+        return HTMLResponse(
+            views.render(
+                "link.html", self.gateway, token=token, person=name, **(values or {"a": None})
+            )
+        )
 
     async def use_link(self, request: Request) -> Response:
         """Acknowledge; the token itself is the permission."""
@@ -182,9 +270,9 @@ class Pages:
                 self.gateway.acknowledge_by_link, request.path_params["token"]
             )
         except LinkError as exc:
-            return HTMLResponse(views.render("message.html", self.gateway, text=str(exc)), 410)
+            return self.message(str(exc), 410)
         text = "Thank you. The others are told." if first else "Somebody was faster. Thank you."
-        return HTMLResponse(views.render("message.html", self.gateway, text=text))
+        return self.message(text)
 
     # --- login -------------------------------------------------------------------------------
 
@@ -217,6 +305,12 @@ class Pages:
         )
         return answer
 
+    async def logout(self, _request: Request, _form: Any) -> Response:
+        """Forget this browser's session."""
+        answer = RedirectResponse("/login", status_code=303)
+        answer.delete_cookie(COOKIE)
+        return answer
+
     # --- live --------------------------------------------------------------------------------
 
     async def events(self, _request: Request) -> Response:
@@ -233,6 +327,7 @@ class Pages:
                         continue
                     changed.clear()
                     yield "event: change\ndata: now\n\n"
+                    await asyncio.sleep(_PAUSE_S)
 
         return StreamingResponse(
             stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
@@ -247,6 +342,7 @@ def create_app(gateway: Gateway) -> Starlette:
         routes=[
             Route("/", reading(pages.now)),
             Route("/timeline", reading(pages.timeline)),
+            Route("/alerts/{alert_id:int}", reading(pages.alert)),
             Route("/devices", reading(pages.devices)),
             Route("/circle", reading(pages.circle)),
             Route("/privacy", reading(pages.privacy)),
@@ -255,6 +351,11 @@ def create_app(gateway: Gateway) -> Starlette:
             Route("/alerts/{alert_id:int}/ack", changing(pages.acknowledge), methods=["POST"]),
             Route("/alerts/{alert_id:int}/false", changing(pages.false_alarm), methods=["POST"]),
             Route("/devices/{device_id}/approve", changing(pages.approve), methods=["POST"]),
+            Route("/devices/{device_id}/identify", changing(pages.identify), methods=["POST"]),
+            Route("/snooze", changing(pages.snooze), methods=["POST"]),
+            Route("/snooze/{snooze_id:int}/end", changing(pages.end_snooze), methods=["POST"]),
+            Route("/self-test", changing(pages.self_test), methods=["POST"]),
+            Route("/logout", changing(pages.logout), methods=["POST"]),
             Route("/a/{token}", pages.show_link),
             Route("/a/{token}", pages.use_link, methods=["POST"]),
             Route("/login", pages.login_form),

@@ -4,23 +4,43 @@ from __future__ import annotations
 
 import functools
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import jinja2
 import msgspec
 
-from earmark_gateway import explain, messages, rules
-from earmark_gateway.labels import CRITICAL, display_name
+from earmark_gateway import explain, wire
+from earmark_gateway.clock import DAY_MS, local
+from earmark_gateway.labels import CRITICAL, INTERNAL, display_name
 from earmark_gateway.selftest import own_device_id
+from earmark_gateway.web import words
+from earmark_gateway.web.alerts import view_of
 
 if TYPE_CHECKING:
     from earmark_gateway import model
-    from earmark_gateway.config import Config
     from earmark_gateway.service import Gateway
+    from earmark_gateway.store.base import Transaction
+    from earmark_gateway.web.alerts import AlertView
 
 PAGE_SIZE = 50
 RECENT = 8
 _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+_FIELDS = {
+    "v": "version of the message",
+    "event_type": "which sound",
+    "phase": "whether it begins, goes on or ends",
+    "eid": "joins the beginning and the end of one sound",
+    "boot": "random number of this start of the device",
+    "boot_n": "how often the device has started",
+    "seq": "number of the message: a missing one is noticed",
+    "up_ms": "milliseconds since the device started",
+    "ts": "when, in milliseconds since 1970",
+    "sync": "whether the device's clock is set",
+    "conf": "how sure the device is, from 0 to 1",
+    "thr": "how sure it has to be",
+    "dur_ms": "how long the sound lasted, in milliseconds",
+    "model": "which network recognised it",
+    "late": "whether the message had to wait on the device",
+}
 
 
 @functools.cache
@@ -33,30 +53,33 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["label"] = display_name
-    environment.filters["duration"] = duration_text
+    environment.filters["duration"] = words.duration
     return environment
 
 
-def duration_text(dur_ms: int | None) -> str:
-    """Say how long a sound lasted."""
-    if dur_ms is None:
-        return ""
-    if dur_ms < 60_000:
-        return f"{dur_ms / 1000:.1f} s"
-    return f"{dur_ms // 60_000} min {dur_ms % 60_000 // 1000} s"
+def render(
+    name: str, gateway: Gateway, *, path: str = "", live: bool = False, **values: Any
+) -> str:
+    """Render a template; times are shown in the residents' zone.
 
-
-def render(name: str, gateway: Gateway, **values: Any) -> str:
-    """Render a template; times are shown in the gateway's zone."""
+    Parameters
+    ----------
+    path : str
+        Address of the page: marks its link, and where a live page asks for its next state.
+    live : bool
+        Whether the page follows changes by itself.
+    """
     now_ms = gateway.clock.now_ms()
-    zone = ZoneInfo(gateway.config.gateway.timezone)
+    zone = gateway.config.zone
     return (
         _environment()
         .get_template(name)
         .render(
             **values,
-            time_text=lambda ms: messages.clock_text(ms, now_ms, zone),
-            ago=lambda ms: ago_text(now_ms - ms),
+            path=path,
+            live=live,
+            clock=lambda ms: clock_text(gateway, ms, now_ms),
+            hour=lambda ms: f"{local(ms, zone):%H:%M}",
             critical=CRITICAL,
             people=gateway.config.people,
             signed_in_pages=gateway.config.web.login,
@@ -64,14 +87,15 @@ def render(name: str, gateway: Gateway, **values: Any) -> str:
     )
 
 
-def ago_text(ms: int) -> str:
-    """Say how long ago something was."""
-    seconds = max(0, ms // 1000)
-    for unit_s, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= unit_s:
-            count = seconds // unit_s
-            return f"{count} {name}{'s' if count > 1 else ''} ago"
-    return "just now"
+def clock_text(gateway: Gateway, ms: int, now_ms: int) -> str:
+    """Local time to the minute, with the day when it is not today."""
+    zone = gateway.config.zone
+    moment, now = local(ms, zone), local(now_ms, zone)
+    if moment.date() == now.date():
+        return f"{moment:%H:%M}"
+    if abs((now.date() - moment.date()).days) < 7:
+        return f"{moment:%a %H:%M}"
+    return f"{moment:%a} {moment.day} {moment:%b} {moment:%H:%M}"
 
 
 def allowed_hosts(gateway: Gateway) -> frozenset[str]:
@@ -85,98 +109,169 @@ def allowed_hosts(gateway: Gateway) -> frozenset[str]:
 
 def person_id(gateway: Gateway, given: str) -> str:
     """Return `given` if it is somebody in the circle, else a neutral word."""
-    return given if given in {person.id for person in gateway.config.people} else "page"
+    return given if gateway.config.person(given) else "page"
 
 
 def now_values(gateway: Gateway) -> dict[str, Any]:
-    """Open alerts with who has been told, the latest sounds, devices in trouble."""
+    """Open alerts with who has been told, the latest sounds, what listens and what does not."""
+    now_ms = gateway.clock.now_ms()
     own = own_device_id(gateway.config)
     with gateway.store.read() as tx:
-        alerts = [
-            (alert, _told(gateway.config, tx.outbox_of_alert(alert.id)))
-            for alert in tx.open_alerts()
+        waiting = tx.open_alerts()
+        waiting += [
+            alert
+            for alert in tx.alerts(limit=PAGE_SIZE)
+            if alert.state == "unanswered" and now_ms - alert.opened_ms < DAY_MS
         ]
-        episodes = tx.timeline(limit=RECENT)
-        devices = [d for d in tx.devices(state="approved") if d.id != own]
-        problems = tx.problems()
+        alerts = [view_of(tx, gateway.config, alert, now_ms) for alert in waiting]
+        # The gateway's own test sounds are not of the house: read a few more to leave them out.
+        episodes = [e for e in tx.timeline(limit=3 * RECENT) if e.device_id != own][:RECENT]
+        devices = _devices(tx, own, now_ms)
+        snoozes = [(s, words.span(s.until_ms - now_ms)) for s in tx.snoozes(now_ms)]
+    faults = []
+    if not gateway.store_ok:
+        faults.append("The gateway cannot write to its database. Sounds wait on the devices.")
+    if not gateway.mqtt.connected:
+        faults.append("The gateway has no connection to its message broker. Nothing can arrive.")
+    state, headline, subline = _state(alerts, devices, episodes, faults, now_ms)
     return {
+        "state": state,
+        "headline": headline,
+        "subline": subline,
+        "faults": faults,
         "alerts": alerts,
-        "episodes": [e for e in episodes if e.device_id != own],
+        "episodes": episodes,
         "devices": devices,
-        "problems": problems,
-        "store_ok": gateway.store_ok,
-        "broker_ok": gateway.mqtt.connected,
+        "snoozes": snoozes,
     }
 
 
-def _told(config: Config, rows: list[model.OutboxRow]) -> list[tuple[str, str]]:
-    """Return (name, outcome) per person, the best outcome of their channels."""
-    names = {person.id: person.name for person in config.people}
-    outcome: dict[str, str] = {}
-    for row in rows:
-        if row.state == "sent" or outcome.get(row.recipient) != "sent":
-            outcome[row.recipient] = row.state
-    return [(names.get(who, who), state) for who, state in outcome.items()]
+def _state(
+    alerts: list[AlertView],
+    devices: list[words.DeviceWords],
+    episodes: list[model.Episode],
+    faults: list[str],
+    now_ms: int,
+) -> tuple[str, str, str]:
+    """Say the state of the house: ``bad``, ``warn`` or ``good``, in a few words, in a sentence."""
+    last = "Nothing has been heard yet."
+    if episodes:
+        first = episodes[0]
+        place = f" in the {first.room}" if first.room else ""
+        age = words.ago(now_ms - first.occurred_ms)
+        last = f"Last sound: {display_name(first.label).lower()}{place}, {age}."
+    sounds = [a for a in alerts if a.alert.label not in INTERNAL]
+    if sounds:
+        n_more = len(alerts) - 1
+        more = (
+            f" {n_more} more {'waits' if n_more == 1 else 'wait'} for an answer." if n_more else ""
+        )
+        return "bad", "Somebody is needed", f"{sounds[0].title}, {sounds[0].age}.{more}"
+    if alerts:
+        return "warn", "Something needs a look", f"{alerts[0].title}, {alerts[0].age}."
+    if faults:
+        return "warn", "The gateway is in trouble", last
+    return _listening(devices, last)
 
 
-def timeline_values(gateway: Gateway, before_ms: int | None) -> dict[str, Any]:
-    """One page of sounds, newest first."""
+def _listening(devices: list[words.DeviceWords], last: str) -> tuple[str, str, str]:
+    """Say the state of a house without alerts: quiet counts only where something listens."""
+    deaf = [d for d in devices if d.state != "good"]
+    if not devices:
+        return "warn", "No device is listening", "Nothing can be heard yet."
+    if all(d.state == "new" for d in devices):
+        return "warn", "No device has reported yet", "Plug the devices in: they come by themselves."
+    if deaf:
+        names = ", ".join(d.title for d in deaf)
+        return "warn", "Quiet, but not every room is heard", f"Needs a look: {names}. {last}"
+    n_good = len(devices)
+    return "good", "All quiet", f"{n_good} device{'s listen' if n_good > 1 else ' listens'}. {last}"
+
+
+def _devices(tx: Transaction, own: str, now_ms: int) -> list[words.DeviceWords]:
+    problems = tx.problems()
+    return [
+        words.describe(d, [p for p in problems if p.device_id == d.id], now_ms)
+        for d in tx.devices(state="approved")
+        if d.id != own
+    ]
+
+
+def alert_values(gateway: Gateway, alert_id: int) -> dict[str, Any] | None:
+    """One alert with its history; None if it is no longer stored."""
     with gateway.store.read() as tx:
-        episodes = tx.timeline(before_ms=before_ms, limit=PAGE_SIZE)
+        alert = tx.get_alert(alert_id)
+        if alert is None:
+            return None
+        return {"a": view_of(tx, gateway.config, alert, gateway.clock.now_ms())}
+
+
+def timeline_values(gateway: Gateway, before_ms: int | None, room: str) -> dict[str, Any]:
+    """One page of sounds by day, newest first."""
+    now_ms = gateway.clock.now_ms()
     own = own_device_id(gateway.config)
+    with gateway.store.read() as tx:
+        episodes = tx.timeline(before_ms=before_ms, limit=PAGE_SIZE, room=room)
+        rooms = sorted({d.room for d in tx.devices(state="approved") if d.room})
+    days: dict[str, list[model.Episode]] = {}
+    for episode in episodes:
+        if episode.device_id != own:
+            day = words.day_name(episode.occurred_ms, now_ms, gateway.config.zone)
+            days.setdefault(day, []).append(episode)
     return {
-        "episodes": [e for e in episodes if e.device_id != own],
+        "days": list(days.items()),
         "before": episodes[-1].occurred_ms if len(episodes) == PAGE_SIZE else None,
+        "rooms": rooms,
+        "room": room,
+        "keep_days": gateway.config.store.events_days,
+        "keep_alert_days": gateway.config.store.alerts_days,
     }
 
 
 def device_values(gateway: Gateway) -> dict[str, Any]:
-    """Devices by state, each with its problems."""
+    """Devices in words; those that wait to be let in."""
     own = own_device_id(gateway.config)
     with gateway.store.read() as tx:
-        devices = [d for d in tx.devices() if d.id != own]
-        problems = tx.problems()
-    return {
-        "devices": [
-            (d, [p for p in problems if p.device_id == d.id])
-            for d in devices
-            if d.state == "approved"
-        ],
-        "waiting": [d for d in devices if d.state == "quarantined"],
-    }
+        return {
+            "devices": _devices(tx, own, gateway.clock.now_ms()),
+            "waiting": tx.devices(state="quarantined"),
+        }
 
 
 def circle_values(gateway: Gateway) -> dict[str, Any]:
-    """Return the circle and the rules in words."""
-    now_ms = gateway.clock.now_ms()
+    """Return the circle, and for every sound who is told when."""
     config = gateway.config
+    with gateway.store.read() as tx:
+        known = {label for d in tx.devices(state="approved") for label in d.labels or ()}
     return {
-        "summary": explain.summary(config, now_ms),
+        "rows": explain.table(config, known, gateway.clock.now_ms()),
         "warnings": explain.warnings(config),
-        "unfilled": rules.unfilled_roles(config),
+        "zone": config.gateway.timezone,
+        "self_test_day": config.watch.self_test_day,
+        "self_test_at": f"{config.watch.self_test_at:%H:%M}",
     }
 
 
 def privacy_values(gateway: Gateway) -> dict[str, Any]:
-    """Return the latest message exactly as its fields came, without what the gateway added."""
-    added = {"id", "received_ms", "occurred_ms", "room", "resident", "alert_id"}
+    """Return the latest message with its fields as they came."""
     own = own_device_id(gateway.config)
-    latest = None
+    latest: tuple[model.StoredEvent, model.Device] | None = None
     with gateway.store.read() as tx:
         for device in tx.devices(state="approved"):
             event = tx.last_event(device.id) if device.id != own else None
-            if event and (latest is None or event.received_ms > latest.received_ms):
-                latest = event
+            if event and (latest is None or event.received_ms > latest[0].received_ms):
+                latest = event, device
+    values: dict[str, Any] = {"payload": "", "store": gateway.config.store}
     if latest is None:
-        return {"payload": "", "n_bytes": 0}
-    fields = {k: v for k, v in msgspec.structs.asdict(latest).items() if k not in added}
-    return {
-        "payload": msgspec.json.format(msgspec.json.encode(fields), indent=2).decode(),
-        "n_bytes": len(msgspec.json.encode(fields)),
+        return values
+    event, device = latest
+    known = msgspec.structs.asdict(event) | {"v": 1, "event_type": event.label}
+    message = {name: known[name] for name in wire.Event.__struct_fields__}
+    raw = msgspec.json.encode(message)
+    return values | {
+        "payload": msgspec.json.format(raw, indent=2).decode(),
+        "n_bytes": len(raw),
+        "device": (device.room or device.name or device.id).capitalize(),
+        "age": words.ago(gateway.clock.now_ms() - event.received_ms),
+        "fields": [(name, _FIELDS[name]) for name in message],
     }
-
-
-def alert_of(gateway: Gateway, alert_id: int) -> model.Alert | None:
-    """Read one alert."""
-    with gateway.store.read() as tx:
-        return tx.get_alert(alert_id)
