@@ -153,12 +153,12 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "tiny": Preset(tiny, settings={"epochs": 64, "n_shards": 32}),
-    "tiny-distilled": Preset(tiny, settings={"epochs": 64, "n_shards": 32, "distillation": 0.7}),
+    "tiny-distilled": Preset(tiny, settings={"epochs": 64, "n_shards": 32, "distillation": 0.8}),
     "yamnet-256": Preset(
         yamnet_256,
         yamnet.SPEC_NAME,
         "block4_depthwise_relu",
-        {"epochs": 60, "n_shards": 24, "learning_rate": 2e-3, "distillation": 0.5},
+        {"epochs": 60, "n_shards": 24, "learning_rate": 5e-3, "distillation": 0.8},
     ),
     "yamnet-512": Preset(
         yamnet_512,

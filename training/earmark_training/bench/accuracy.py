@@ -234,7 +234,8 @@ def main(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    shutil.rmtree(folder / "windows", ignore_errors=True)
+    if preset is None:
+        shutil.rmtree(folder / "windows", ignore_errors=True)
 
 
 def _run_preset(
