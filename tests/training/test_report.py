@@ -87,7 +87,16 @@ def test_votes_are_those_of_the_evaluation(trained, clips):
     np.testing.assert_array_equal(clips.confusion(C), scores.c.confusion)
     np.testing.assert_array_equal(clips.confusion(TFLM), scores.int8_tflm.confusion)
     np.testing.assert_array_equal(clips.confusion(FLOAT), scores.float32.confusion)
-    assert clips.n_identical_windows == scores.n_windows
+    assert clips.n_identical_windows == clips.n_tflm_windows == scores.n_windows
+
+
+def test_of_a_slow_network_tflm_runs_a_window_a_clip(trained, clips, monkeypatch):
+    monkeypatch.setattr("earmark_training.evaluate.TFLM_SLOW_BYTES", 0)
+    bundle, manifest, _ = trained
+    _, test = manifest.split(TEST_FOLD)
+    again = report_measure.measure_clips(bundle, test, data="kit", snrs_db=())
+    assert again.n_tflm_windows == len(test.clips) < again.n_identical_windows
+    np.testing.assert_array_equal(again.confusion(TFLM), clips.confusion(TFLM))
 
 
 def test_slices_part_the_clips(clips):

@@ -155,7 +155,7 @@ def require_identical(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> int:
     return sum(len(array) for array in a)
 
 
-class _Reference:
+class Reference:
     """LiteRT with TensorFlow Lite's reference kernels, which TFLM shares."""
 
     def __init__(self, tflite: bytes) -> None:
@@ -169,6 +169,7 @@ class _Reference:
         self._output = self._interpreter.get_output_details()[0]["index"]
 
     def invoke(self, batch: np.ndarray) -> np.ndarray:
+        """Return int8 scores [shape=(n, n_scores)] of windows [shape=(n, frames, features)]."""
         outputs = []
         for item in batch:
             self._interpreter.set_tensor(
@@ -250,7 +251,7 @@ def evaluate_bundle(
         by_tflm = int8_outputs(tflm, clips, report)
         n_tflm_windows = require_identical(by_tflm, by_c)
     else:
-        by_tflm = int8_outputs(_Reference(bundle.tflite), clips)
+        by_tflm = int8_outputs(Reference(bundle.tflite), clips)
         some = range(0, len(clips), max(1, -(-len(clips) // tflm_windows)))
         few = [ClipWindows(clips[i].label, clips[i].windows[:1]) for i in some]
         n_tflm_windows = require_identical(

@@ -31,8 +31,9 @@ def clip_section(findings: Findings) -> str:
         for a in clips.arithmetics
     )
     intro = (
-        f"<p>{page.text(clips.data)}: windows voted as the device votes. TFLM and C gave the same "
-        f"integers on {clips.n_identical_windows:,} windows.</p>"
+        f"<p>{page.text(clips.data)}: windows voted as the device votes. C gave the integers of "
+        f"TensorFlow Lite's reference kernels on all {clips.n_identical_windows:,} windows, "
+        f"{clips.n_tflm_windows:,} of them run in TFLM itself.</p>"
     )
     if FLOAT not in clips.arithmetics:
         intro += page.note("The bundle holds no float network (<code>model.keras</code>).")
