@@ -1,8 +1,10 @@
 #include "tasks.h"
 
 #include "earmark/app_update.h"
+#include "earmark/provisioner.h"
 #include "earmark/wall_clock.h"
 #include "earmark/wifi.h"
+#include "models.h"
 
 #include <esp_app_desc.h>
 #include <esp_heap_caps.h>
@@ -16,7 +18,6 @@
 #include <freertos/queue.h>
 #include <freertos/task.h>
 #include <sdkconfig.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char TAG[] = "device";
@@ -27,7 +28,9 @@ enum {
     REBOOT_AFTER_MS = 2000, /* the answer to the command leaves first */
     SELF_TEST_MS = 3000,
     UPDATE_STACK_BYTES = 8192,
-    UPDATE_PRIORITY = 3
+    UPDATE_PRIORITY = 3,
+    PROVISION_STACK_BYTES = 6144,
+    PROVISION_PRIORITY = 3
 };
 
 typedef struct {
@@ -47,7 +50,9 @@ static uint8_t s_queue_storage[QUEUE_LENGTH * sizeof(link_message_t)];
 static QueueHandle_t s_queue;
 static uint64_t s_reboot_up_ms;
 static _Atomic update_state_t s_update;
+static em_update_kind_t s_update_kind;
 static char s_update_version[EM_VERSION_CHARS + 1];
+static _Atomic bool s_provisioned_now;
 static em_boot_check_t s_boot_check;
 
 static uint64_t up_ms(void) {
@@ -118,17 +123,21 @@ static const char *reboot(void *context) {
 
 static void update_task(void *argument) {
     (void)argument;
+    const em_identity_t *identity = &s_app->identity;
     const esp_err_t error =
-        em_app_update(s_update_version, s_app->identity.ca, s_app->identity.ca_bytes);
+        s_update_kind == EM_UPDATE_MODEL
+            ? em_models_update(s_update_version, identity->ca, identity->ca_bytes)
+            : em_app_update(s_update_version, identity->ca, identity->ca_bytes);
     atomic_store(&s_update, error == ESP_OK ? UPDATE_DONE : UPDATE_FAILED);
     vTaskDelete(NULL);
 }
 
 static const char *update(void *context, em_update_kind_t kind, const char *version) {
     (void)context;
-    if (kind == EM_UPDATE_MODEL) {
-        return "model_compiled_in"; /* a compiled network comes with its application */
+    if (kind == EM_UPDATE_MODEL && em_models_refusal() != NULL) {
+        return em_models_refusal();
     }
+    s_update_kind = kind;
     memcpy(s_update_version, version, strlen(version) + 1);
     atomic_store(&s_update, UPDATE_RUNNING);
     if (xTaskCreatePinnedToCore(update_task, "update", UPDATE_STACK_BYTES, NULL, UPDATE_PRIORITY,
@@ -240,8 +249,39 @@ static void init_device(void) {
     em_device_set_self_test(s_device, s_app->audio_ok);
 }
 
+#if CONFIG_EARMARK_NETWORK_MQTT
+/* Waits for an installer, beside everything else: the button mutes before there is a network. The
+ * device starts anew with its identity. */
+static void provision_task(void *argument) {
+    em_identity_t *identity = heap_caps_calloc(1, sizeof *identity, MALLOC_CAP_INTERNAL);
+    (void)argument;
+    const esp_err_t error = identity == NULL
+                                ? ESP_ERR_NO_MEM
+                                : em_provisioner_run(&s_app->settings, &s_app->factory, identity);
+    if (error != ESP_OK) {
+        ESP_LOGE(TAG, "not provisioned: %s", esp_err_to_name(error));
+    }
+    if (identity != NULL) {
+        memset(identity, 0, sizeof *identity); /* it holds the device's private key */
+        heap_caps_free(identity);
+    }
+    atomic_store(&s_provisioned_now, error == ESP_OK);
+    vTaskDelete(NULL);
+}
+#endif
+
 static void start_network(void) {
 #if CONFIG_EARMARK_NETWORK_MQTT
+    if (!s_app->has_network) {
+        return; /* told at boot; a trial ends for want of a broker */
+    }
+    if (!s_app->provisioned) {
+        if (xTaskCreatePinnedToCore(provision_task, "provision", PROVISION_STACK_BYTES, NULL,
+                                    PROVISION_PRIORITY, NULL, 0) != pdPASS) {
+            ESP_LOGE(TAG, "no memory for provisioning");
+        }
+        return;
+    }
     const em_message_t will = em_uplink_will(&s_device->uplink);
     esp_err_t error = em_wifi_start();
     if (error == ESP_OK) {
@@ -255,6 +295,7 @@ static void start_network(void) {
         ESP_LOGE(TAG, "network: %s", esp_err_to_name(error));
     }
 #else
+    em_boot_check_pass(&s_boot_check, EM_CHECK_BROKER); /* there is none to reach */
     em_device_set_connected(s_device, true);
 #endif
 }
@@ -293,15 +334,14 @@ void em_device_task_run(em_app_t *app) {
         xQueueCreateStatic(QUEUE_LENGTH, sizeof(link_message_t), s_queue_storage, &s_queue_memory);
     s_device =
         heap_caps_calloc_prefer(1, sizeof *s_device, 2, MALLOC_CAP_SPIRAM, MALLOC_CAP_INTERNAL);
+    em_boot_check_init(&s_boot_check, app->on_trial);
     if (s_device == NULL) {
         ESP_LOGE(TAG, "no memory for the device core");
-        abort();
+        (void)em_app_apply(em_boot_check_fail(&s_boot_check));
+        return;
     }
-    em_boot_check_init(&s_boot_check, app->on_trial);
     init_device();
-    if (app->provisioned) {
-        start_network();
-    }
+    start_network();
     (void)esp_task_wdt_add(NULL);
     for (;;) {
         if (xQueueReceive(s_queue, &message, pdMS_TO_TICKS(TICK_MS)) == pdTRUE) {
@@ -313,6 +353,9 @@ void em_device_task_run(em_app_t *app) {
 #endif
         poll_update();
         poll_boot_check();
+        if (atomic_exchange(&s_provisioned_now, false)) {
+            s_reboot_up_ms = up_ms() + REBOOT_AFTER_MS;
+        }
         if (em_panel_mute_pressed()) {
             em_device_set_muted(s_device, !em_handover_muted(&s_app->handover));
         }

@@ -10,9 +10,9 @@
 #include <esp_err.h>
 
 typedef struct {
-    em_kv_t settings;
+    em_kv_t settings, factory;
     em_flash_t event_log;
-    bool has_event_log, settings_lost, provisioned;
+    bool has_event_log, has_network, settings_lost, provisioned;
     bool audio_ok, on_trial;
     em_identity_t identity;
     em_catalog_t catalog;
@@ -20,7 +20,8 @@ typedef struct {
     uint64_t audio_start_up_ms;
 } em_app_t;
 
-/* Owns the device core: messages, events, commands, state, boot check. Does not return. */
+/* Owns the device core: messages, events, commands, state, boot check. Returns only when there is
+ * no memory for it. */
 void em_device_task_run(em_app_t *app);
 
 /* LED and button, in a task of their own so that they live through a slow network. */

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from earmark_dsp.codegen import generate
 from earmark_dsp.spec import load_spec
+from earmark_training.deploy import golden_features
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = Path(__file__).parent / "stand_in"
@@ -17,7 +18,9 @@ RATE_HZ = 16000
 
 def write_stand_in(target: Path) -> Path:
     """Write the `c` directory of the stand-in bundle."""
-    generate(load_spec("logmel-64-20ms"), target)
+    spec = load_spec("logmel-64-20ms")
+    generate(spec, target)
+    (target / golden_features.SOURCE).write_text(golden_features.source(spec))
     for source in STAND_IN.glob("*.c"):
         shutil.copy(source, target)
     return target

@@ -29,7 +29,7 @@ MAY_REQUIRE = AUDIO | {
     *("esp_driver_i2s", "esp_driver_gpio", "esp-tflite-micro"),
 }
 MAY_INCLUDE = re.compile(
-    r"(earmark/(handover|pcm_ring|microphone|mic_monitor|listener|audio_task|pipeline|bundle|"
+    r"(earmark/(handover|pcm_ring|microphone|mic_monitor|listener|audio_task|pipeline|bundle|golden_features|"
     r"detector|cadence|engine\w*|model|frontend|nn\w*|status)\.h"
     r"|driver/i2s_(std|pdm)\.h|esp_(err|heap_caps|memory_utils|task_wdt|timer)\.h"
     r"|freertos/(FreeRTOS|task)\.h|sdkconfig\.h|(string|limits|stdint|stddef|stdbool|stdatomic)\.h"

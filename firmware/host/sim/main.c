@@ -1,6 +1,7 @@
 /* earmark-sim: the device's own core with a file as microphone and a line protocol as network. */
 #include "earmark/catalog.h"
 #include "earmark/device.h"
+#include "earmark/golden_features.h"
 #include "earmark/listener.h"
 #include "host_flash.h"
 #include "host_kv.h"
@@ -17,6 +18,7 @@
 
 extern const em_bundle_t em_bundle;
 extern const em_frontend_tables_t em_frontend_tables;
+extern const em_golden_features_t em_golden_features;
 extern const em_model_t em_model;
 
 enum {
@@ -95,8 +97,8 @@ static const char *reboot(void *context) {
 }
 
 static const char *update(void *context, em_update_kind_t kind, const char *version) {
-    (void)context, (void)kind, (void)version;
-    return "not_in_simulator";
+    (void)context, (void)version;
+    return kind == EM_UPDATE_MODEL ? "model_compiled_in" : "not_in_simulator";
 }
 
 static void state_changed(void *context, em_device_state_t from, em_device_state_t to) {
@@ -139,6 +141,8 @@ static em_status_t start(sim_t *sim) {
     if (memory == NULL) {
         return EM_ERR_SIZE;
     }
+    const bool features_ok =
+        em_golden_features_check(&em_golden_features, &em_frontend_tables, memory, bytes) == EM_OK;
     status = em_listener_init(&sim->listener, &em_bundle, &em_frontend_tables, &em_model, memory,
                               bytes, &sim->handover);
     if (status != EM_OK) {
@@ -167,7 +171,7 @@ static em_status_t start(sim_t *sim) {
         .provisioned = true,
     };
     em_device_init(&sim->device, &config);
-    em_device_set_self_test(&sim->device, self_test(sim) == NULL);
+    em_device_set_self_test(&sim->device, features_ok && self_test(sim) == NULL);
     return status;
 }
 

@@ -3,6 +3,7 @@
 #include "earmark/boot_check.h"
 #include "earmark/indicator.h"
 #include "earmark/provisioning.h"
+#include "earmark/update_url.h"
 #include "host_kv.h"
 
 static host_kv_t kv;
@@ -90,6 +91,22 @@ static void test_boot_check(void) {
     }
 }
 
+static void test_update_url(void) {
+    static const char *const BAD[] = {"",    ".", "../a",   "a/b", "..",
+                                      "a b", "A", "%2e%2e", "?a",  "\n"};
+    char url[EM_UPDATE_URL_BYTES], large[EM_UPDATE_URL_BYTES];
+    CHECK(em_update_url(url, "https://u.example/earmark", "em-1.4.0+3fa9", "model.img"));
+    CHECK_TEXT(url, "https://u.example/earmark/em-1.4.0+3fa9/model.img");
+    for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
+        CHECK(!em_update_url(url, "https://u.example", BAD[i], "model.img"));
+    }
+    memset(large, 'a', sizeof large);
+    large[sizeof large - sizeof "https://u.example//x"] = '\0';
+    CHECK(em_update_url(url, "https://u.example", large, "x"));
+    CHECK_EQUAL(strlen(url), EM_UPDATE_URL_BYTES - 1);
+    CHECK(!em_update_url(url, "https://u.example", large, "xy"));
+}
+
 static void test_indicator(void) {
     CHECK(!em_led_is_on(EM_LED_ONLINE, 12345));
     CHECK(em_led_is_on(EM_LED_FAULT, 12345));
@@ -125,6 +142,7 @@ static void test_indicator(void) {
 int main(void) {
     test_provisioning();
     test_boot_check();
+    test_update_url();
     test_indicator();
     return 0;
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from earmark_training.deploy import golden_features
 from earmark_training.detector import Cadence
 
 if TYPE_CHECKING:
@@ -35,9 +36,11 @@ def generate(
 
     from earmark_training.deploy.compile import compile_model
 
-    # Row bands: internal SRAM is what a device has least of (docs/firmware.md).
-    compiled = compile_model(tflite_path, out_dir, name="model", ram_limit=0)
+    # Row bands: internal SRAM is what a device has least of (docs/firmware.md). Both engines: which
+    # one runs is for the firmware's configuration to say.
+    compiled = compile_model(tflite_path, out_dir, name="model", ram_limit=0, tflm=True)
     generate_tables(spec, out_dir)
+    (out_dir / golden_features.SOURCE).write_text(golden_features.source(spec))
     (out_dir / INFO_SOURCE).write_text(info_source(spec, params, n_scores, model_version))
     return int(compiled.program.arena_bytes)
 

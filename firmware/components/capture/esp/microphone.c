@@ -91,7 +91,11 @@ static void capture_task(void *argument) {
             pcm[i] = to_pcm(slots[i]);
         }
         em_pcm_ring_write(ring, pcm, n);
-        if (error == ESP_ERR_TIMEOUT) {
+        if (error != ESP_OK) {
+            if (error != ESP_ERR_TIMEOUT) {
+                /* A driver that refuses at once must not starve the classify task. */
+                vTaskDelay(pdMS_TO_TICKS(READ_TIMEOUT_MS));
+            }
             /* The time passed all the same. */
             em_pcm_ring_lost(ring, SAMPLE_RATE_HZ * READ_TIMEOUT_MS / 1000 - n);
         }

@@ -58,24 +58,37 @@ static void classify_task(void *argument) {
     }
 }
 
-esp_err_t em_audio_start(const em_audio_config_t *config) {
-    s_config = *config;
-    const size_t bytes = em_pipeline_needed_bytes(config->bundle, config->tables, config->model);
-    void *memory = heap_caps_aligned_alloc(ALIGNMENT, bytes, MALLOC_CAP_INTERNAL | MALLOC_CAP_8BIT);
-    if (memory == NULL) {
-        return ESP_ERR_NO_MEM;
-    }
+static esp_err_t prepare(const em_audio_config_t *config, void *memory, size_t bytes) {
     if (!esp_ptr_internal(memory) || !esp_ptr_internal(config->ring)) {
         return ESP_ERR_INVALID_ARG;
+    }
+    if (em_golden_features_check(config->golden_features, config->tables, memory, bytes) != EM_OK) {
+        return ESP_ERR_INVALID_CRC;
     }
     if (em_listener_init(&s_listener, config->bundle, config->tables, config->model, memory, bytes,
                          config->handover) != EM_OK) {
         return ESP_ERR_INVALID_STATE;
     }
     s_listener.now_us = now_us;
-    if (em_pipeline_self_test(s_listener.pipeline) != EM_OK) {
-        return ESP_ERR_INVALID_RESPONSE;
+    return em_pipeline_self_test(s_listener.pipeline) == EM_OK ? ESP_OK : ESP_ERR_INVALID_RESPONSE;
+}
+
+esp_err_t em_audio_start(const em_audio_config_t *config) {
+    s_config = *config;
+    const size_t bytes = em_pipeline_needed_bytes(config->bundle, config->tables, config->model);
+    if (bytes == 0) {
+        return ESP_ERR_INVALID_STATE;
     }
+    void *memory = heap_caps_aligned_alloc(ALIGNMENT, bytes, MALLOC_CAP_INTERNAL | MALLOC_CAP_8BIT);
+    if (memory == NULL) {
+        return ESP_ERR_NO_MEM;
+    }
+    const esp_err_t error = prepare(config, memory, bytes);
+    if (error != ESP_OK) {
+        heap_caps_free(memory);
+        return error;
+    }
+    /* With static memory this cannot fail. */
     return xTaskCreateStaticPinnedToCore(classify_task, "classify", STACK_BYTES, NULL, PRIORITY,
                                          s_stack, &s_task, CORE) == NULL
                ? ESP_ERR_NO_MEM

@@ -1,5 +1,7 @@
 #include "earmark/app_update.h"
 
+#include "earmark/update_url.h"
+
 #include <esp_app_desc.h>
 #include <esp_check.h>
 #include <esp_http_client.h>
@@ -7,11 +9,10 @@
 #include <esp_log.h>
 #include <esp_ota_ops.h>
 #include <sdkconfig.h>
-#include <stdio.h>
 #include <string.h>
 
 static const char TAG[] = "ota";
-enum { URL_BYTES = 192, TIMEOUT_MS = 15000 };
+enum { TIMEOUT_MS = 15000 };
 
 bool em_app_is_on_trial(void) {
     esp_ota_img_states_t state;
@@ -19,20 +20,12 @@ bool em_app_is_on_trial(void) {
            state == ESP_OTA_IMG_PENDING_VERIFY;
 }
 
-/* Only names that cannot leave the directory. */
-static bool is_plain(const char *version) {
-    return strspn(version, "0123456789abcdefghijklmnopqrstuvwxyz.-+_") == strlen(version) &&
-           strstr(version, "..") == NULL;
-}
-
 esp_err_t em_app_update(const char *version, const void *ca, size_t ca_bytes) {
-    char url[URL_BYTES];
+    char url[EM_UPDATE_URL_BYTES];
     esp_https_ota_handle_t handle = NULL;
     esp_app_desc_t description;
-    ESP_RETURN_ON_FALSE(is_plain(version), ESP_ERR_INVALID_ARG, TAG, "version");
-    const int n =
-        snprintf(url, sizeof url, "%s/%s/earmark.bin", CONFIG_EARMARK_UPDATE_URL, version);
-    ESP_RETURN_ON_FALSE(n > 0 && n < URL_BYTES, ESP_ERR_INVALID_SIZE, TAG, "URL");
+    ESP_RETURN_ON_FALSE(em_update_url(url, CONFIG_EARMARK_UPDATE_URL, version, "earmark.bin"),
+                        ESP_ERR_INVALID_ARG, TAG, "version");
     const esp_http_client_config_t http = {
         .url = url,
         .cert_pem = ca,
