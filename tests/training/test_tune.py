@@ -80,7 +80,7 @@ def test_every_point_of_the_space_is_a_front_end_or_one_message(candidate):
     except EarmarkError:
         return
     assert spec.context_frames * candidate.hop_ms == pytest.approx(candidate.context_ms, rel=0.05)
-    assert 1 <= candidate.hop_frames <= spec.context_frames * 2
+    assert 1 <= candidate.hop_frames <= spec.context_frames
     if candidate.compression == "pcen":
         base = load_spec("pcen-64-20ms")
         decay_per_s = (1 - spec.compression.smoothing) ** (16000 / spec.hop_length)
@@ -88,18 +88,30 @@ def test_every_point_of_the_space_is_a_front_end_or_one_message(candidate):
         assert decay_per_s == pytest.approx(expected, rel=1e-2)
 
 
-def test_a_candidate_is_a_front_end_and_a_network_for_earmark_train(tmp_path):
-    from earmark_training import networks
+def test_earmark_train_takes_a_candidate(data, tmp_path):
+    """The command that the page shows: front end, network and hop reach the bundle."""
+    from earmark_datasets.manifest import save_manifest
+    from earmark_training.deploy.bundle import Bundle
 
     candidate = dataclasses.replace(
-        tune_space.Candidate.of(tune_space.START), stem=8, n_separable=1
+        tune_space.Candidate.of({name: values[0] for name, values in SMALL.items()}),
+        inference_ms=200,
     )
     folder = tune.write_candidate(candidate, tmp_path)
-    spec = load_spec(folder / "frontend.toml")
-    assert spec.hash_hex == tune_space.spec_of(candidate).hash_hex
-    model = networks.build(str(folder / "model.py"), (spec.context_frames, spec.n_features), 5)
-    assert model.output_shape == (None, 5)
     assert tune.write_candidate(candidate, tmp_path) == folder
+    save_manifest(Manifest(tuple(c for c in data.clips if c.fold != 3)), tmp_path / "m.csv")
+    arguments = [
+        "train", str(tmp_path / "m.csv"), "--spec", str(folder / "frontend.toml"), "--model",
+        str(folder / "model.py"), "--hop-frames", str(candidate.hop_frames), "-o",
+        str(tmp_path / "bundle"), "--epochs", "1", "--test-fold", "2", "--json",
+    ]  # fmt: skip
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 0
+    bundle = Bundle.load(tmp_path / "bundle")
+    assert bundle.hop_frames == candidate.hop_frames == 6
+    assert bundle.spec.hash_hex == tune_space.spec_of(candidate).hash_hex
+    assert bundle.info.metrics["training"]["network"] == (folder / "model.py").read_text()
 
 
 def test_predicted_instructions_are_those_executed_on_the_lx6():

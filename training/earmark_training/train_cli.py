@@ -65,6 +65,9 @@ def train_command(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Length of the schedule; else the preset's.")
     ] = None,
+    hop_frames: Annotated[
+        int | None, typer.Option(min=1, help="Rows between inferences; else half a window.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 1,
     inner_fold: Annotated[
         int | None, typer.Option(help="A training fold to leave out and stop early on.")
@@ -109,6 +112,9 @@ def train_command(
             log_dir=log_dir,
             inner_fold=inner_fold,
         )
+    detector = network.detector
+    if hop_frames is not None and not untrained:
+        detector = workflow.mixture_detector(network.result.labels, front_end, hop_frames)
     with ui.step("Quantising to int8, writing the bundle"):
         bundle = workflow.bundle_from(
             out,
@@ -120,7 +126,7 @@ def train_command(
             name=out.name,
             test_fold=test_fold,
             recipe=network.recipe,
-            detector=network.detector,
+            detector=detector,
         )
     figures = {
         "bundle": str(out),

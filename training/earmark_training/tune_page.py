@@ -44,7 +44,7 @@ def points(study: Any, out: Path, n_clips: int) -> list[dict[str, Any]]:
                 "params": trial.params,
                 "command": (
                     f"earmark train DATA --spec {folder / 'frontend.toml'} "
-                    f"--model {folder / 'model.py'} -o BUNDLE"
+                    f"--model {folder / 'model.py'} --hop-frames {candidate.hop_frames} -o BUNDLE"
                 ),
             }
         )

@@ -68,9 +68,14 @@ class Candidate:
         return cls(**{field.name: params[field.name] for field in fields(cls)})
 
     @property
+    def context_frames(self) -> int:
+        """Rows per window."""
+        return round(self.context_ms / self.hop_ms)
+
+    @property
     def hop_frames(self) -> int:
-        """Rows between inferences."""
-        return max(1, round(self.inference_ms / self.hop_ms))
+        """Rows between inferences: at most a window, so that no sound is skipped."""
+        return min(round(self.inference_ms / self.hop_ms), self.context_frames)
 
     @property
     def inferences_per_s(self) -> float:
@@ -99,15 +104,14 @@ def spec_of(candidate: Candidate) -> FrontEndSpec:
         # The same time constant at another hop.
         smoothing = 1 - (1 - compression.smoothing) ** (hop_length / base.hop_length)
         compression = replace(compression, smoothing=round(smoothing, 6))
-    context_frames = max(8, round(candidate.context_ms / candidate.hop_ms))
     return replace(
         base,
         name=(
             f"{candidate.compression}-{candidate.n_mels}-{candidate.hop_ms}ms"
-            f"-w{candidate.window_length}-c{context_frames}"
+            f"-w{candidate.window_length}-c{candidate.context_frames}"
         ),
         description="found by earmark tune",
-        context_frames=context_frames,
+        context_frames=candidate.context_frames,
         window_length=candidate.window_length,
         hop_length=hop_length,
         fft_length=WINDOWS[candidate.window_length],

@@ -57,13 +57,16 @@ def hop_frames(spec: FrontEndSpec) -> int:
     return spec.context_frames // 2
 
 
-def mixture_detector(labels: Sequence[str], spec: FrontEndSpec) -> DetectorParams:
+def mixture_detector(
+    labels: Sequence[str], spec: FrontEndSpec, hop: int | None = None
+) -> DetectorParams:
     """Return default parameters with thresholds for a network trained on mixtures.
 
     Mixtures have soft targets, so scores stay well below 1: a label counts from one half on, where
-    it outweighs all others together. `earmark calibrate` finds better ones from streams.
+    it outweighs all others together. `earmark calibrate` finds better ones from streams. `hop`:
+    rows between inferences, if not `hop_frames`.
     """
-    params = default_params(labels, spec=spec, hop_frames=hop_frames(spec))
+    params = default_params(labels, spec=spec, hop_frames=hop or hop_frames(spec))
     adapted = tuple(
         label
         if label.cadence is not Cadence.NONE
