@@ -1,10 +1,17 @@
-"""Delivery of queued notifications: lease, send, record."""
+"""Delivery of queued notifications: lease, send, record.
+
+One lane per channel: a channel's notifications go out one after the other, in order, and each is
+recorded before the next is sent. So a kill can repeat at most one notification per channel (the
+one that the provider had accepted and the database had not yet), and a provider that hangs holds
+up nobody else's.
+"""
 
 from __future__ import annotations
 
 import logging
 import random
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +21,7 @@ from earmark_gateway.notify.base import Delivery, Notifier, make_notifier
 from earmark_gateway.store.sql_outbox import MAX_BACKOFF_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from earmark_gateway.clock import Clock
     from earmark_gateway.config import Config
@@ -27,13 +34,20 @@ log = logging.getLogger(__name__)
 LEASE_MS = 60_000
 # Then the row is dead; with back-off up to 300 s this is about a day.
 MAX_ATTEMPTS = 300
-WORKERS = 4
+# Channels that deliver at the same time; more wait for one that hangs, fewer cost threads.
+LANES = 16
+# Leased in one commit if a channel is fast: as many as it delivers in this time, so that
+# something critical or an acknowledgement never waits behind a long batch.
+BATCH_S = 0.1
+MAX_BATCH = 16
 # Without an event to wake it (another replica's row, an expired lease), how often to look.
 POLL_S = 1.0
+# How long to wait before asking a database again that refuses.
+RETRY_S = 1.0
 
 
 class OutboxWorker:
-    """Sends what is due, over several threads.
+    """Sends what is due, each channel in a lane of its own.
 
     Parameters
     ----------
@@ -46,6 +60,8 @@ class OutboxWorker:
         Adds what must not be in the database (the acknowledge link) to a message.
     make : callable
         Channel for a URL; tests pass their own.
+    lease_ms : int
+        After this time another replica may send what this one has in hand.
     """
 
     def __init__(
@@ -67,14 +83,16 @@ class OutboxWorker:
         self._lease_ms = lease_ms
         self._wake = threading.Event()
         self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._busy: set[str] = set()
+        self._send_s: dict[str, float] = {}  # how long a channel's last delivery took
         self._notifiers: dict[str, Notifier] = {}
         self._random = random.Random()  # noqa: S311 - jitter
         self.counts = {"sent": 0, "failed": 0, "dead": 0}
         self.delays_s: list[float] = []
         self.set_config(config)
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
-        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="notify")
-        self._slots = threading.Semaphore(WORKERS)
+        self._pool = ThreadPoolExecutor(LANES, thread_name_prefix="notify")
 
     def set_config(self, config: Config) -> None:
         """Use other people and channels from now on."""
@@ -105,72 +123,75 @@ class OutboxWorker:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            # Cleared before looking: what is queued from here on is seen now or wakes us again.
+            self._wake.clear()
+            pause_s = POLL_S
             try:
-                n_claimed = self._claim()
+                self._open_lanes()
+                pause_s = self._pause_s()
             except StoreUnavailableError as exc:
                 log.error("database refuses", extra={"reason": str(exc.__cause__)})  # noqa: TRY400
-                n_claimed = 0
             except Exception:
                 log.exception("outbox failed; trying again")
-                n_claimed = 0
-            if not n_claimed:
-                self._wake.wait(self._pause_s())
-                self._wake.clear()
+            self._wake.wait(pause_s)
+
+    def _open_lanes(self) -> None:
+        now_ms = self._clock.now_ms()
+        for channel in self._store.due_channels(now_ms=now_ms, lease_ms=self._lease_ms):
+            with self._lock:
+                # A busy lane asks for more itself and wakes us when it ends; so does a full house.
+                if channel in self._busy or len(self._busy) >= LANES:
+                    continue
+                self._busy.add(channel)
+            self._pool.submit(self._lane, channel)
 
     def _pause_s(self) -> float:
-        try:
-            due_ms = self._store.next_outbox_ms()
-        except Exception:  # noqa: BLE001 - the next claim reports it
-            return POLL_S
-        if due_ms is None:
-            return POLL_S
-        return min(POLL_S, max(0.02, (due_ms - self._clock.now_ms()) / 1000))
+        now_ms = self._clock.now_ms()
+        # What is due already is in a lane.
+        due_ms = self._store.next_outbox_ms(after_ms=now_ms)
+        return POLL_S if due_ms is None else min(POLL_S, max(0.001, (due_ms - now_ms) / 1000))
 
-    def _claim(self) -> int:
-        # Claim only what a thread can take now: a lease must not expire in a queue.
-        self._slots.acquire()
-        n_free = 1
-        while n_free < WORKERS and self._slots.acquire(blocking=False):
-            n_free += 1
-        rows: list[OutboxRow] = []
+    def _lane(self, channel: str) -> None:
+        """Deliver all that a channel has to deliver now."""
         try:
-            rows = list(
-                self._store.claim_outbox(
-                    self._owner,
-                    now_ms=self._clock.now_ms(),
-                    lease_ms=self._lease_ms,
-                    limit=n_free,
-                )
-            )
-        finally:
-            for _ in range(n_free - len(rows)):
-                self._slots.release()
-        for row in rows:
-            self._pool.submit(self._deliver_and_release, row)
-        return len(rows)
-
-    def _deliver_and_release(self, row: OutboxRow) -> None:
-        try:
-            self.deliver(row)
+            while not self._stop.is_set() and (rows := self._claim(channel)):
+                self._deliver_in_order(rows)
+        except StoreUnavailableError as exc:
+            log.error("database refuses", extra={"reason": str(exc.__cause__)})  # noqa: TRY400
+            self._stop.wait(RETRY_S)
         except Exception:
-            # The lease runs out and the row comes again.
+            # The leases run out and the rows come again.
             log.exception("delivery failed")
+            self._stop.wait(RETRY_S)
         finally:
-            self._slots.release()
+            with self._lock:
+                self._busy.discard(channel)
             self._wake.set()
+
+    def _claim(self, channel: str) -> Sequence[OutboxRow]:
+        send_s = self._send_s.get(channel, BATCH_S)
+        return self._store.claim_outbox(
+            self._owner,
+            now_ms=self._clock.now_ms(),
+            lease_ms=self._lease_ms,
+            limit=max(1, min(MAX_BATCH, int(BATCH_S / max(send_s, 1e-6)))),
+            channel=channel,
+        )
+
+    def _deliver_in_order(self, rows: Sequence[OutboxRow]) -> None:
+        for i, row in enumerate(rows):
+            now_ms = self._clock.now_ms()
+            # A delivery that took long: what it held up may be another replica's soon.
+            late = i > 0 and row.lease_until_ms - now_ms < self._lease_ms // 2
+            if late or self._stop.is_set():
+                for rest in rows[i:]:
+                    self._record(rest, "pending", now_ms, "")
+                return
+            self.deliver(row)
 
     def deliver(self, row: OutboxRow) -> None:
         """Send one leased row and record the outcome."""
-        url = self._urls.get(row.channel)
-        if url is None:
-            outcome = Delivery(ok=False, permanent=True, error="channel no longer configured")
-        else:
-            notifier = self._notifiers.get(url)
-            if notifier is None:
-                notifier = self._notifiers[url] = self._make(url)
-            self.delays_s.append((self._clock.now_ms() - row.created_ms) / 1000)
-            del self.delays_s[:-1000]
-            outcome = notifier.send(self._decorate(row, dict(row.payload)))
+        outcome = self._send(row)
         now_ms = self._clock.now_ms()
         if outcome.ok:
             state, next_ms = "sent", 0
@@ -178,20 +199,50 @@ class OutboxWorker:
             state, next_ms = "dead", 0
         else:
             state, next_ms = "failed", now_ms + self._backoff_ms(row.attempts)
-        self.counts[state] += 1
         if state != "sent":
             log.warning(
                 "notification not delivered",
                 extra={"row": row.id, "state": state, "reason": outcome.error},
             )
-        self._store.finish_outbox(
-            row.id,
-            self._owner,
-            state=state,
-            now_ms=now_ms,
-            next_ms=next_ms,
-            error=outcome.error,
-        )
+        self._record(row, state, next_ms, outcome.error)
+        with self._lock:
+            self.counts[state] += 1
+
+    def _send(self, row: OutboxRow) -> Delivery:
+        url = self._urls.get(row.channel)
+        if url is None:
+            return Delivery(ok=False, permanent=True, error="channel no longer configured")
+        self.delays_s.append((self._clock.now_ms() - row.created_ms) / 1000)
+        del self.delays_s[:-1000]
+        began_s = time.perf_counter()
+        try:
+            notifier = self._notifiers.get(url)
+            if notifier is None:
+                notifier = self._notifiers[url] = self._make(url)
+            return notifier.send(self._decorate(row, dict(row.payload)))
+        except Exception as exc:  # noqa: BLE001 - its text may hold addresses and names
+            return Delivery(ok=False, error=type(exc).__name__)
+        finally:
+            self._send_s[row.channel] = time.perf_counter() - began_s
+
+    def _record(self, row: OutboxRow, state: str, next_ms: int, error: str) -> None:
+        """Write an outcome down; while the database refuses, nothing else leaves this lane."""
+        while True:
+            try:
+                self._store.finish_outbox(
+                    row.id,
+                    self._owner,
+                    state=state,
+                    now_ms=self._clock.now_ms(),
+                    next_ms=next_ms,
+                    error=error,
+                )
+            except StoreUnavailableError as exc:
+                log.error("database refuses", extra={"reason": str(exc.__cause__)})  # noqa: TRY400
+                if self._stop.wait(RETRY_S):
+                    return
+            else:
+                return
 
     def _backoff_ms(self, attempts: int) -> int:
         """1, 2, 4 .. 300 s, each less up to a quarter, so that outages do not end in a stampede."""

@@ -43,9 +43,11 @@ def postgres_server():
         subprocess.run(command, check=True, **quiet, **who)
         options = [f"-cport={port}", "-clisten_addresses=127.0.0.1", f"-k{folder}", "-cfsync=off"]
         process = subprocess.Popen([server, "-D", str(data), *options], **quiet, **who)
+        url = f"postgresql://earmark@127.0.0.1:{port}"
         try:
             wait_for_port(port, process)
-            yield f"postgresql://earmark@127.0.0.1:{port}"
+            wait_for_sessions(url)
+            yield url
         finally:
             process.send_signal(signal.SIGQUIT)  # at once: the data are thrown away
             process.wait(20)
@@ -53,7 +55,22 @@ def postgres_server():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait_for_port(port, process, timeout_s=20):
+def wait_for_sessions(url, timeout_s=60):
+    """PostgreSQL listens before it accepts: "the database system is starting up"."""
+    import psycopg
+
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            psycopg.connect(f"{url}/postgres").close()
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline, "the server accepts nobody"
+            time.sleep(0.05)
+        else:
+            return
+
+
+def wait_for_port(port, process, timeout_s=60):
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         assert process.poll() is None, "the server ended"

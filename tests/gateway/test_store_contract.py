@@ -186,6 +186,35 @@ def test_critical_rows_go_first(store):
     assert [row.key for row in rows] == ["b"]
 
 
+def test_lanes_are_found_by_urgency_and_claimed_apart(store):
+    with store.write() as tx:
+        for key, channel, changes in (
+            ("a", "one", {}),
+            ("b", "one", {"next_ms": START_MS - 5}),
+            ("c", "two", {"severity": "critical"}),
+            ("d", "two", {}),
+            ("e", "later", {"next_ms": START_MS + 10}),
+        ):
+            tx.insert_outbox(outbox_row(key, channel=channel, **changes), now_ms=START_MS)
+
+    def due(now_ms=START_MS):
+        return store.due_channels(now_ms=now_ms, lease_ms=1000)
+
+    def claim(channel):
+        rows = store.claim_outbox("me", now_ms=START_MS, lease_ms=1000, limit=9, channel=channel)
+        return {row.key for row in rows}
+
+    assert due() == ["two", "one"]
+    assert store.next_outbox_ms(after_ms=START_MS) == START_MS + 10
+    assert claim("one") == {"a", "b"}
+    assert due() == ["two"]
+    assert claim("two") == {"c", "d"}
+    assert claim("two") == set()
+    assert due() == []
+    assert due(START_MS + 10) == ["later"]
+    assert due(START_MS + 1000) == ["two", "later", "one"]
+
+
 def test_a_lease_passes_on_when_it_ends_and_not_before(store):
     with store.write() as tx:
         assert tx.insert_outbox(outbox_row("k"), now_ms=START_MS)

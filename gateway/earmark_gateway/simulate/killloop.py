@@ -238,9 +238,16 @@ def run_kill_loop(
         _killer(broker, options.broker_period_s, rng, stop),
     ]
 
+    def supervise() -> None:
+        """Start again what ended by itself, as systemd would."""
+        gateway.ensure()
+        broker.ensure()
+
     def report(fleet: Fleet) -> None:
         if not fleet.hearing and not stop.is_set():
             stop.set()  # let them finish in peace, else nothing ever ends
+        if stop.is_set() and not any(killer.is_alive() for killer in killers):
+            supervise()
         progress(
             f"{fleet.n_heard} of {options.n_events} events, {fleet.pending} waiting, "
             f"killed gateway {gateway.kills}x, broker {broker.kills}x"
@@ -251,9 +258,7 @@ def run_kill_loop(
         stop.set()
         for killer in killers:
             killer.join()
-        gateway.ensure()
-        broker.ensure()
-        _wait_until_sent(folder / "gateway.db", patience_s=60)
+        _wait_until_sent(folder / "gateway.db", supervise, patience_s=60)
     finally:
         stop.set()
         for killer in killers:
@@ -281,10 +286,11 @@ def _killer(
     return thread
 
 
-def _wait_until_sent(database: Path, patience_s: float) -> None:
+def _wait_until_sent(database: Path, supervise: Callable[[], None], patience_s: float) -> None:
     """Wait as long as the queue of notifications keeps getting shorter."""
     least, deadline = sys.maxsize, time.monotonic() + patience_s
     while time.monotonic() < deadline:
+        supervise()
         with contextlib.closing(sqlite3.connect(database, timeout=5)) as connection:
             (unsent,) = connection.execute(
                 "SELECT COUNT(*) FROM outbox WHERE state IN ('pending', 'leased', 'failed')"

@@ -136,6 +136,10 @@ class AlertQueries(Protocol):
         """Notifications of an alert, oldest first."""
         ...
 
+    def count_outbox(self) -> dict[str, int]:
+        """Notifications by state."""
+        ...
+
     def cancel_outbox(self, alert_id: int) -> int:
         """Take back what has not been sent yet."""
         ...
@@ -309,9 +313,16 @@ class Store(Protocol):
         ...
 
     def claim_outbox(
-        self, owner: str, *, now_ms: int, lease_ms: int, limit: int
+        self, owner: str, *, now_ms: int, lease_ms: int, limit: int, channel: str = ""
     ) -> Sequence[model.OutboxRow]:
-        """Lease due notifications, critical first; no two replicas get the same one."""
+        """Lease due notifications of one channel, or of all; critical first.
+
+        No two replicas get the same one.
+        """
+        ...
+
+    def due_channels(self, *, now_ms: int, lease_ms: int) -> list[str]:
+        """Channels with something to deliver now, those with something critical first."""
         ...
 
     def finish_outbox(
@@ -320,8 +331,8 @@ class Store(Protocol):
         """Record the outcome of a leased notification; False if the lease was lost."""
         ...
 
-    def next_outbox_ms(self) -> int | None:
-        """When the next notification is due."""
+    def next_outbox_ms(self, *, after_ms: int = -1) -> int | None:
+        """When the next notification after `after_ms` is due."""
         ...
 
     def forget(self) -> None:

@@ -131,13 +131,18 @@ class PostgresStore:
         """Do nothing: other replicas may be delivering."""
 
     def claim_outbox(
-        self, owner: str, *, now_ms: int, lease_ms: int, limit: int
+        self, owner: str, *, now_ms: int, lease_ms: int, limit: int, channel: str = ""
     ) -> list[model.OutboxRow]:
         """Lease due notifications; rows that another replica is leasing are passed over."""
         with self._transaction() as run:
             return LockingSqlTransaction(run).claim(
-                owner, now_ms=now_ms, lease_ms=lease_ms, limit=limit
+                owner, now_ms=now_ms, lease_ms=lease_ms, limit=limit, channel=channel
             )
+
+    def due_channels(self, *, now_ms: int, lease_ms: int) -> list[str]:
+        """Channels with something to deliver now."""
+        with self._transaction() as run:
+            return LockingSqlTransaction(run).due_channels(now_ms=now_ms, lease_ms=lease_ms)
 
     def finish_outbox(
         self, row_id: int, owner: str, *, state: str, now_ms: int, next_ms: int = 0, error: str = ""
@@ -148,10 +153,10 @@ class PostgresStore:
                 row_id, owner, state=state, now_ms=now_ms, next_ms=next_ms, error=error
             )
 
-    def next_outbox_ms(self) -> int | None:
+    def next_outbox_ms(self, *, after_ms: int = -1) -> int | None:
         """When the next notification is due."""
         with self._transaction() as run:
-            return LockingSqlTransaction(run).next_due()
+            return LockingSqlTransaction(run).next_due(after_ms=after_ms)
 
     def forget(self) -> None:
         """Leave it to the server's vacuum."""

@@ -97,6 +97,10 @@ class AlertSql(SqlBase):
         )
         return [OUTBOX(row) for row in rows]
 
+    def count_outbox(self) -> dict[str, int]:
+        """Notifications by state."""
+        return dict(self._all("SELECT state, COUNT(*) FROM outbox GROUP BY state"))
+
     def cancel_outbox(self, alert_id: int) -> int:
         """Take back unsent notifications; one being delivered right now is left to finish."""
         return self._change(

@@ -141,11 +141,16 @@ class SqliteStore:
             tx.end_leases()
 
     def claim_outbox(
-        self, owner: str, *, now_ms: int, lease_ms: int, limit: int
+        self, owner: str, *, now_ms: int, lease_ms: int, limit: int, channel: str = ""
     ) -> list[model.OutboxRow]:
         """Lease due notifications, critical first."""
         with self.write() as tx:
-            return tx.claim(owner, now_ms=now_ms, lease_ms=lease_ms, limit=limit)
+            return tx.claim(owner, now_ms=now_ms, lease_ms=lease_ms, limit=limit, channel=channel)
+
+    def due_channels(self, *, now_ms: int, lease_ms: int) -> list[str]:
+        """Channels with something to deliver now."""
+        with self.read() as tx:
+            return tx.due_channels(now_ms=now_ms, lease_ms=lease_ms)
 
     def finish_outbox(
         self, row_id: int, owner: str, *, state: str, now_ms: int, next_ms: int = 0, error: str = ""
@@ -156,10 +161,10 @@ class SqliteStore:
                 row_id, owner, state=state, now_ms=now_ms, next_ms=next_ms, error=error
             )
 
-    def next_outbox_ms(self) -> int | None:
+    def next_outbox_ms(self, *, after_ms: int = -1) -> int | None:
         """When the next notification is due."""
         with self.read() as tx:
-            return tx.next_due()
+            return tx.next_due(after_ms=after_ms)
 
     def forget(self) -> None:
         """Empty the write-ahead log: it still holds deleted rows (secure_delete does the rest)."""
