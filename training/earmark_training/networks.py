@@ -152,8 +152,8 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "tiny": Preset(tiny, settings={"epochs": 64, "n_shards": 32}),
-    "tiny-distilled": Preset(tiny, settings={"epochs": 64, "n_shards": 32, "distillation": 0.8}),
+    "tiny": Preset(tiny, settings={"epochs": 64, "n_shards": 24}),
+    "tiny-distilled": Preset(tiny, settings={"epochs": 64, "n_shards": 24, "distillation": 0.8}),
     "yamnet-256": Preset(
         yamnet_256,
         yamnet.SPEC_NAME,

@@ -356,13 +356,17 @@ class _Fit:
 
 
 def _log(writer: Any, epoch: int, figures: Mapping[str, Any]) -> None:
-    """Write an epoch's figures for TensorBoard, if asked for."""
+    """Write an epoch's figures for TensorBoard, if asked for; it need not be installed."""
     import tensorflow as tf
 
-    if writer:
-        with writer.as_default(step=epoch):
-            for name, value in figures.items():
-                tf.summary.scalar(name, value)
+    if not writer:
+        return
+    metadata = tf.compat.v1.SummaryMetadata()
+    metadata.plugin_data.plugin_name = "scalars"
+    with writer.as_default():
+        for name, value in figures.items():
+            scalar = tf.cast(value, tf.float32)
+            tf.summary.write(name, scalar, step=epoch, metadata=metadata)
 
 
 def _optimizer(recipe: Recipe, n_batches: int) -> Any:
