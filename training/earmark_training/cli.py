@@ -39,6 +39,7 @@ COMMANDS: dict[str, _Lazy] = {
     "dsp": _Lazy("earmark_dsp.cli:app", "Front end: show, generate, extract, autotune."),
     "data": _Lazy("earmark_datasets.cli:app", "Recordings: import, lint, explore, mix, synth."),
     "train": _Lazy("earmark_training.train_cli:app", "Train a preset and write a model bundle."),
+    "gallery": _Lazy("earmark_training.gallery:app", "See and hear the augmentation of training."),
     "tune": _Lazy("earmark_training.tune_cli:app", "Search networks under a device's budget."),
     "evaluate": _Lazy("earmark_training.evaluate_cli:app", "Score a bundle on held-out clips."),
     "compile": _Lazy("earmark_training.deploy.compile_cli:app", "Turn an int8 .tflite into C."),
