@@ -6,6 +6,7 @@ void *memcpy(void *restrict to, const void *restrict from, size_t n);
 void *memmove(void *to, const void *from, size_t n);
 void *memset(void *to, int value, size_t n);
 int memcmp(const void *a, const void *b, size_t n);
+int strcmp(const char *a, const char *b);
 
 typedef uint32_t __attribute__((may_alias)) word_t;
 
@@ -59,6 +60,12 @@ int memcmp(const void *a, const void *b, size_t n) {
         }
     }
     return 0;
+}
+
+int strcmp(const char *a, const char *b) {
+    for (; *a != '\0' && *a == *b; a++, b++) {
+    }
+    return (uint8_t)*a - (uint8_t)*b;
 }
 
 /* 64-bit division, shift and subtract. */
