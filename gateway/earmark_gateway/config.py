@@ -141,6 +141,8 @@ class WebSection(_Section):
     port: int = Field(default=8480, ge=0, le=65535)
     # argon2id hash from `earmark-gateway hash-password`; without one nobody can sign in.
     password_hash: SecretStr = SecretStr("")
+    # What Prometheus sends as a bearer token to read /metrics without a session; empty: none.
+    metrics_token: SecretStr = SecretStr("")
     # Demonstration only: no login, refused on anything but loopback.
     login: bool = True
 

@@ -85,6 +85,7 @@ class Gateway:
         self.store_ok = True
         self.counts: dict[str, int] = {}
         self._listeners: list[Callable[[list[Change]], None]] = []
+        self._delivery_listeners: list[Callable[[model.OutboxRow], None]] = []
         self._secret = b""
         self._echo_sent_s = 0.0
         self._broker_told = False
@@ -97,6 +98,10 @@ class Gateway:
     def add_listener(self, listener: Callable[[list[Change]], None]) -> None:
         """Call `listener` with every batch of changes after it is durable (writer's thread)."""
         self._listeners.append(listener)
+
+    def add_delivery_listener(self, listener: Callable[[model.OutboxRow], None]) -> None:
+        """Call `listener` with every notification just before its channel gets it."""
+        self._delivery_listeners.append(listener)
 
     def announce(self, changes: list[Change]) -> None:
         """Tell every listener; a failing one does not keep the others from hearing."""
@@ -342,6 +347,8 @@ class Gateway:
 
     def _decorate(self, row: model.OutboxRow, message: dict[str, Any]) -> dict[str, Any]:
         """Add the acknowledge link: it is a key and stays out of the database."""
+        for listener in self._delivery_listeners:
+            listener(row)
         # The same for every attempt and replica, and never that of another row.
         message["id"] = hashlib.sha256(f"{row.created_ms}:{row.key}".encode()).hexdigest()[:32]
         base = self.config.gateway.base_url.rstrip("/")

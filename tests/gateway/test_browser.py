@@ -213,9 +213,9 @@ def test_the_page_follows_what_happens(tmp_path, serve, visit):
     with page.expect_event("request", lambda request: request.url.endswith("/events")):
         page.reload()
     house.smoke()
-    expect(page.locator("h1")).to_have_text("Somebody is needed")
-    expect(page.locator("#announce")).to_have_text("Somebody is needed")
-    expect(page).to_have_title("Somebody is needed - Earmark")
+    expect(page.locator("h1")).to_have_text("Smoke alarm in the kitchen")
+    expect(page.locator("#announce")).to_have_text("Smoke alarm in the kitchen")
+    expect(page).to_have_title("Smoke alarm in the kitchen - Earmark")
     # Somebody is about to answer: news must take neither the focus nor the choice away.
     alert = house.open_alert()
     page.select_option(f"#by-{alert.id}", label="Ben")

@@ -145,7 +145,7 @@ def test_the_buttons_work_without_javascript(open_page, action):
         f"/alerts/{alert_id}/{action}", data={"form_token": token, "by": "anna", "note": "toast"}
     )
     assert ("It was a false alarm" if action == "false" else "takes care of it") in answer.text
-    assert "Somebody is needed" not in client.get("/").text
+    assert "nobody has answered" not in client.get("/").text
     with gateway.store.read() as tx:
         alert = tx.get_alert(alert_id)
     assert (alert.state, alert.acked_by) == ("acknowledged", "anna")

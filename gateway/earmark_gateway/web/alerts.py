@@ -57,6 +57,11 @@ class AlertView:
     history: list[tuple[int, str]]
 
     @property
+    def age_begin(self) -> str:
+        """The age at the beginning of a sentence."""
+        return self.age[:1].upper() + self.age[1:]
+
+    @property
     def waiting(self) -> bool:
         """Whether somebody has to answer."""
         return self.alert.state in ("open", "unanswered")

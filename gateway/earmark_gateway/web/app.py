@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 
 from earmark_gateway.errors import GatewayError
 from earmark_gateway.links import LinkError
-from earmark_gateway.metrics import render_metrics
+from earmark_gateway.metrics import Metrics
 from earmark_gateway.web import views
 from earmark_gateway.web.live import Live
 from earmark_gateway.web.security import SecurityHeaders
@@ -28,6 +28,7 @@ from earmark_gateway.web.session import (
     SESSION_S,
     LoginLimit,
     Sessions,
+    bearer_matches,
     password_matches,
 )
 
@@ -54,6 +55,7 @@ class Pages:
         self.sessions = Sessions()
         self.limit = LoginLimit()
         self.live = Live()
+        self.numbers = Metrics(gateway)
         gateway.add_listener(self.live.changed)
 
     # --- who is there ------------------------------------------------------------------------
@@ -172,10 +174,19 @@ class Pages:
         values = await asyncio.to_thread(views.privacy_values, self.gateway)
         return self.page(request, "privacy.html", live=True, **values)
 
-    async def metrics(self, _request: Request) -> Response:
-        """Answer Prometheus; behind the login like every page."""
-        body = await asyncio.to_thread(render_metrics, self.gateway)
-        return Response(body, media_type="text/plain; version=0.0.4")
+    async def metrics(self, request: Request) -> Response:
+        """Answer Prometheus, which carries a token instead of a session."""
+        token = self.gateway.config.web.metrics_token.get_secret_value()
+        sent = request.headers.get("authorization", "")
+        allowed = self.signed_in(request) if not sent else bearer_matches(token, sent)
+        if not allowed:
+            return PlainTextResponse(
+                "a session or the token of web.metrics_token is needed",
+                401,
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        body = await asyncio.to_thread(self.numbers.render)
+        return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     # --- changes -----------------------------------------------------------------------------
 
@@ -347,7 +358,7 @@ def create_app(gateway: Gateway) -> Starlette:
             Route("/circle", reading(pages.circle)),
             Route("/privacy", reading(pages.privacy)),
             Route("/events", reading(pages.events)),
-            Route("/metrics", reading(pages.metrics)),
+            Route("/metrics", pages.metrics),
             Route("/alerts/{alert_id:int}/ack", changing(pages.acknowledge), methods=["POST"]),
             Route("/alerts/{alert_id:int}/false", changing(pages.false_alarm), methods=["POST"]),
             Route("/devices/{device_id}/approve", changing(pages.approve), methods=["POST"]),

@@ -33,6 +33,13 @@ def password_matches(password_hash: str, password: str) -> bool:
         return False
 
 
+def bearer_matches(token: str, header: str) -> bool:
+    """Whether an ``Authorization`` header carries `token`; an empty token never matches."""
+    scheme, _, sent = header.partition(" ")
+    same = hmac.compare_digest(sent.strip().encode(), token.encode())
+    return bool(token) and scheme.lower() == "bearer" and same
+
+
 @dataclass
 class Sessions:
     """Issues and checks cookies.

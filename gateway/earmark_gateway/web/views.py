@@ -166,9 +166,9 @@ def _state(
         more = (
             f" {n_more} more {'waits' if n_more == 1 else 'wait'} for an answer." if n_more else ""
         )
-        return "bad", "Somebody is needed", f"{sounds[0].title}, {sounds[0].age}.{more}"
+        return "bad", sounds[0].title, f"{sounds[0].age_begin}, and nobody has answered.{more}"
     if alerts:
-        return "warn", "Something needs a look", f"{alerts[0].title}, {alerts[0].age}."
+        return "warn", alerts[0].title, f"{alerts[0].age_begin}, and nobody has answered."
     if faults:
         return "warn", "The gateway is in trouble", last
     return _listening(devices, last)
