@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import ssl
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -368,8 +369,26 @@ def _with_paths(config: Config, folder: Path) -> Config:
         )
     if (tls := config.mqtt.tls) is not None:
         files = {name: folder / file for name, file in tls if file is not None}
+        _check_tls(files)
         changes["mqtt"] = config.mqtt.model_copy(update={"tls": tls.model_copy(update=files)})
     return config.model_copy(update=changes)
+
+
+def _check_tls(files: dict[str, Path]) -> None:
+    """Refuse now what the connection would refuse later, in the background."""
+    hint = "`earmark-gateway init` shows which files belong together"
+    for name, file in files.items():
+        try:
+            file.read_bytes()
+        except OSError as exc:
+            raise GatewayError(f"mqtt.tls.{name} {file}: {exc.strerror}", hint) from exc
+    try:
+        context = ssl.create_default_context(cafile=files["ca"])
+        if "certificate" in files:
+            context.load_cert_chain(files["certificate"], files.get("key"))
+    except ssl.SSLError as exc:
+        reason = exc.reason or "not a certificate in PEM form"
+        raise GatewayError(f"mqtt.tls: {reason}", hint) from exc
 
 
 def _with_password_file(config: Config, path: Path) -> Config:

@@ -477,6 +477,29 @@ def test_the_page_gets_the_password_that_was_typed(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("ca.crt", None, "mqtt.tls.ca .* No such file"),
+        ("gateway.key", None, "mqtt.tls.key .* No such file"),
+        ("ca.crt", b"nonsense", "mqtt.tls"),
+        ("gateway.crt", b"nonsense", "mqtt.tls"),
+        ("gateway.key", "ca.key", "mqtt.tls: KEY_VALUES_MISMATCH"),
+    ],
+)
+def test_a_broken_certificate_is_one_message(tmp_path, name, content, message):
+    made = create(tmp_path / "h", Plan(host="localhost"))
+    file = made.root / "gateway" / name
+    if content is None:
+        file.unlink()
+    elif isinstance(content, str):
+        file.write_bytes((made.root / "ca" / content).read_bytes())
+    else:
+        file.write_bytes(content)
+    with pytest.raises(GatewayError, match=message):
+        load_config(made.config_path)
+
+
 def test_a_house_works_from_any_directory(house, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     run_cli("devices", "add", "--house", str(house.root / "gateway"), "--name", "Attic")
