@@ -189,7 +189,7 @@ def warnings(config: Config) -> list[str]:
         for role in rules.unfilled_roles(config)
     ]
     if not config.gateway.base_url:
-        found.append("gateway.base_url is empty: notifications carry no link to answer with")
+        found.append("notifications carry no link to answer with: gateway.base_url is empty")
     residents = {device.resident for device in config.devices}
     found += [
         f'no device listens to "{entry.resident}" of no_activity'

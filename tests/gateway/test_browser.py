@@ -17,6 +17,8 @@ from webkit import PASSWORD, SECRET, House
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 DESKTOP, PHONE = (1280, 800), (360, 740)
 LOOKS = [(size, scheme) for size in (DESKTOP, PHONE) for scheme in ("light", "dark")]
+# First screens for docs/caregiver.md, which says how they get into docs/img.
+FOR_DOCS = {"2-quiet": "quiet", "3-alarm": "alarm", "4-people": "people", "5-devices": "devices"}
 WAIT_MS = 60_000
 expect.set_options(timeout=WAIT_MS)
 
@@ -128,7 +130,7 @@ def test_every_page_is_accessible_fits_and_is_drawn(tmp_path, serve, visit):
     house = House(tmp_path, password_hash=hash_password(PASSWORD))
     browser = visit(serve(house))
     axe = Axe()
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    (SCREENSHOTS / "docs").mkdir(parents=True, exist_ok=True)
 
     def look(name):
         page = browser.page
@@ -143,6 +145,8 @@ def test_every_page_is_accessible_fits_and_is_drawn(tmp_path, serve, visit):
             )
             assert overflow <= 0, f"{which} scrolls sideways by {overflow} px"
             page.screenshot(path=SCREENSHOTS / f"{which}.png", full_page=True)
+            if name in FOR_DOCS and (size, scheme) == (PHONE, "light"):
+                page.screenshot(path=SCREENSHOTS / "docs" / f"page-{FOR_DOCS[name]}.png")
 
     browser.open("/login")
     look("0-login")
