@@ -201,9 +201,8 @@ def measure_clips(
             f"its labels are {', '.join(names)}; give clips of these with --data",
         )
     network, tflm = bundle.network(), TflmModel(bundle.tflite)
-    # Large networks are slow in TFLM: it checks one window a clip, LiteRT's kernels the others.
     is_slow = len(bundle.tflite) > evaluate.TFLM_SLOW_BYTES
-    reference = evaluate.Reference(bundle.tflite) if is_slow else tflm
+    reference = evaluate.Reference(bundle.tflite) if is_slow else None
     findings = ClipFindings(data, names, tflm_arena_bytes=tflm.arena_used_bytes)
     rng = np.random.default_rng(0)
     for number, clip in enumerate(manifest.clips, start=1):
@@ -213,15 +212,17 @@ def measure_clips(
             cut = _cut(bundle, clip, heard)
             votes = _vote(bundle, network, cut, float_model)
             if snr_db is None:
-                expected = evaluate.int8_outputs(reference, [cut])
                 by_c = evaluate.int8_outputs(network, [cut])
+                if reference is None:
+                    expected, n_tflm_windows = evaluate.int8_outputs(tflm, [cut]), len(cut.windows)
+                else:
+                    judged, n_tflm_windows = evaluate.judged_by_tflm(
+                        tflm, reference, cut.windows, by_c[0]
+                    )
+                    expected = [judged]
                 findings.n_identical_windows += evaluate.require_identical(expected, by_c)
+                findings.n_tflm_windows += n_tflm_windows
                 votes[TFLM] = _shares(evaluate.as_scores(expected)[0], names)
-                few = ClipWindows(cut.label, cut.windows[: 1 if is_slow else None])
-                by_tflm = evaluate.int8_outputs(tflm, [few]) if is_slow else expected
-                findings.n_tflm_windows += evaluate.require_identical(
-                    by_tflm, [by_c[0][: len(few.windows)]]
-                )
             ordered = {a: votes[a] for a in (FLOAT, TFLM, C) if a in votes}
             findings.heard.append(Heard(clip, condition_name(snr_db), ordered))
         if progress:

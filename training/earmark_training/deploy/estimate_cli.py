@@ -25,7 +25,7 @@ def estimate_command(  # noqa: PLR0917 - typer passes them by name
         typer.Argument(help="int8 .tflite, model bundle, .keras file, or the name of a preset"),
     ],
     target: Annotated[str, typer.Option(help="chip")] = "esp32-pico",
-    spec: Annotated[str, typer.Option(help="front end (for a preset: its input)")] = "pcen-64-20ms",
+    spec: Annotated[str | None, typer.Option(help="front end of a preset, if not its own")] = None,
     classes: Annotated[int, typer.Option(help="classes of a preset", min=2)] = 10,
     execute: Annotated[  # noqa: FBT002 - an option
         bool, typer.Option(help="run it on the emulated LX6 (needs clang-22 and QEMU)")

@@ -13,7 +13,7 @@ N_REPRESENTATIVE = 4
 N_WARM_UP, WARM_UP_BATCH = 40, 8
 
 
-def tflite_of(source: str, spec: str, n_classes: int) -> tuple[bytes, str]:
+def tflite_of(source: str, spec: str | None, n_classes: int) -> tuple[bytes, str]:
     """Return the int8 model behind a path or preset name, and a name for it.
 
     Parameters
@@ -22,7 +22,7 @@ def tflite_of(source: str, spec: str, n_classes: int) -> tuple[bytes, str]:
         ``.tflite``, bundle directory or ``.tar``, ``.keras`` or ``.h5`` file, or preset. Keras
         models are converted with random weights and data: costs do not depend on the values.
     spec, n_classes
-        Input and output of a preset.
+        Input (None: the preset's own front end) and output of a preset.
     """
     path = Path(source)
     if path.suffix == ".tflite":
@@ -42,7 +42,7 @@ def tflite_of(source: str, spec: str, n_classes: int) -> tuple[bytes, str]:
             f"'{source}' is no .tflite, .keras, bundle or preset",
             f"presets: {', '.join(PRESETS)}",
         )
-    front_end = load_spec(spec)
+    front_end = load_spec(spec or PRESETS[source].spec_name)
     shape = (front_end.context_frames, front_end.n_features)
     return convert(build(source, shape, n_classes)), source
 
