@@ -38,6 +38,8 @@ def init(
         home_assistant=home_assistant,
     )
     house = create(root, plan)
+    if os.geteuid() == 0 and not user:
+        sys.stderr.write("note: the services will run as root; with --user NAME they would not\n")
     _out(f"""{house.root} is ready. Devices will look for the broker at {plan.host}:{plan.port}.
 
   1. who is told:     edit {house.config_path}
