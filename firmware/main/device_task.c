@@ -30,7 +30,8 @@ enum {
     UPDATE_STACK_BYTES = 8192,
     UPDATE_PRIORITY = 3,
     PROVISION_STACK_BYTES = 6144,
-    PROVISION_PRIORITY = 3
+    PROVISION_PRIORITY = 3,
+    NETWORK_RETRY_MS = 60000
 };
 
 typedef struct {
@@ -270,35 +271,50 @@ static void provision_task(void *argument) {
 }
 #endif
 
-static void start_network(void) {
 #if CONFIG_EARMARK_NETWORK_MQTT
-    if (!s_app->has_network) {
-        return; /* told at boot; a trial ends for want of a broker */
-    }
-    if (!s_app->provisioned) {
-        if (xTaskCreatePinnedToCore(provision_task, "provision", PROVISION_STACK_BYTES, NULL,
-                                    PROVISION_PRIORITY, NULL, 0) != pdPASS) {
-            ESP_LOGE(TAG, "no memory for provisioning");
-        }
-        return;
-    }
+static esp_err_t start_clock(void) {
+    return em_wall_clock_start(CONFIG_EARMARK_NTP_SERVER);
+}
+
+static esp_err_t start_mqtt(void) {
     const em_message_t will = em_uplink_will(&s_device->uplink);
-    esp_err_t error = em_wifi_start();
-    if (error == ESP_OK) {
-        error = em_wall_clock_start(CONFIG_EARMARK_NTP_SERVER);
+    return em_mqtt_start(&s_app->identity, &will, on_link);
+}
+
+/* What fails is tried again; meanwhile it listens, and a trial ends for want of a broker. */
+static void poll_network(void) {
+    static esp_err_t (*const STEPS[])(void) = {em_wifi_start, start_clock, start_mqtt};
+    static size_t n_done;
+    static uint64_t next_up_ms;
+    while (s_app->has_network && s_app->provisioned && up_ms() >= next_up_ms &&
+           n_done < sizeof STEPS / sizeof STEPS[0]) {
+        const esp_err_t error = STEPS[n_done]();
+        if (error != ESP_OK) {
+            ESP_LOGE(TAG, "network, step %u: %s", (unsigned)n_done, esp_err_to_name(error));
+            next_up_ms = up_ms() + NETWORK_RETRY_MS;
+            return;
+        }
+        n_done++;
     }
-    if (error == ESP_OK) {
-        error = em_mqtt_start(&s_app->identity, &will, on_link);
+}
+
+static void start_network(void) {
+    if (s_app->has_network && !s_app->provisioned &&
+        xTaskCreatePinnedToCore(provision_task, "provision", PROVISION_STACK_BYTES, NULL,
+                                PROVISION_PRIORITY, NULL, 0) != pdPASS) {
+        ESP_LOGE(TAG, "no memory for provisioning");
     }
-    if (error != ESP_OK) {
-        /* It goes on listening; the watchdog of the boot check brings a bad image back. */
-        ESP_LOGE(TAG, "network: %s", esp_err_to_name(error));
-    }
+}
 #else
+static void poll_network(void) {
+    em_console_acknowledge(s_device);
+}
+
+static void start_network(void) {
     em_boot_check_pass(&s_boot_check, EM_CHECK_BROKER); /* there is none to reach */
     em_device_set_connected(s_device, true);
-#endif
 }
+#endif
 
 static void poll_boot_check(void) {
     const em_audio_status_t audio = em_handover_status(&s_app->handover);
@@ -348,9 +364,7 @@ void em_device_task_run(em_app_t *app) {
             handle_link(&message);
         }
         em_device_tick(s_device);
-#if CONFIG_EARMARK_NETWORK_CONSOLE
-        em_console_acknowledge(s_device);
-#endif
+        poll_network();
         poll_update();
         poll_boot_check();
         if (atomic_exchange(&s_provisioned_now, false)) {

@@ -1,6 +1,7 @@
 #include "earmark/panel.h"
 #include "tasks.h"
 
+#include <esp_task_wdt.h>
 #include <esp_timer.h>
 #include <freertos/FreeRTOS.h>
 #include <freertos/task.h>
@@ -21,6 +22,7 @@ static uint64_t up_ms(void) {
 static void panel_task(void *argument) {
     em_button_t button = {0};
     (void)argument;
+    (void)esp_task_wdt_add(NULL); /* nobody could mute any more */
     for (;;) {
         const uint64_t now = up_ms();
         const bool identifying = now < atomic_load(&s_identify_until_ms);
@@ -36,6 +38,7 @@ static void panel_task(void *argument) {
         case EM_BUTTON_NONE:
             break;
         }
+        (void)esp_task_wdt_reset();
         vTaskDelay(pdMS_TO_TICKS(PERIOD_MS));
     }
 }
