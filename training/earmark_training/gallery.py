@@ -74,7 +74,8 @@ def _stages(
         a, b = augment.fit(samples, length, rng), augment.fit(other, length, rng)
         levels = augment.peak_level(a, rate_hz), augment.peak_level(b, rate_hz)
         weight = augment.mix_ratio(*levels, share)
-        return (weight * a + (1 - weight) * b) / np.hypot(weight, 1 - weight)
+        both: np.ndarray = (weight * a + (1 - weight) * b) / np.hypot(weight, 1 - weight)
+        return both
 
     stages: dict[str, Callable[[], np.ndarray]] = {
         "original": lambda: samples,
