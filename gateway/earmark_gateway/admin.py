@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import datetime, time
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from earmark_gateway.clock import SystemClock
 from earmark_gateway.config import load_config
 from earmark_gateway.errors import GatewayError
 from earmark_gateway.store import open_store
+from earmark_gateway.topics import DEVICE_ID
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,15 +67,19 @@ def export(config_path: Path, resident: str, target: Path) -> None:
     store = store_of(config_path)
     n_rows = 0
     try:
-        with store.read() as tx, target.open("xb") as file:
+        # For the eyes of whoever asked only: it is somebody's life at home.
+        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with store.read() as tx, os.fdopen(handle, "wb") as file:
             for row in tx.export(resident):
                 file.write(msgspec.json.encode(row) + b"\n")
                 n_rows += 1
-    except FileExistsError as exc:
-        raise GatewayError(f"{target} exists", "choose another name") from exc
+    except OSError as exc:
+        raise GatewayError(f"{target}: {exc.strerror}", "choose another name or folder") from exc
     finally:
         store.close()
     out(f"{target}: {n_rows} rows")
+    if not n_rows:
+        out(f"nothing is stored about {resident!r}: the name is that of the devices' `resident`")
 
 
 def erase(config_path: Path, resident: str, *, confirmed: bool) -> None:
@@ -111,9 +117,15 @@ def approve(config_path: Path, device_id: str, name: str, room: str, resident: s
     """Let a device in."""
     from earmark_gateway.service import approve_device
 
+    if not DEVICE_ID.fullmatch(device_id):
+        raise GatewayError(
+            f"{device_id!r} is not a device id",
+            "lower-case letters, digits, - and _; see `devices list`",
+        )
     store = store_of(config_path)
     try:
         with store.write() as tx:
+            known = tx.get_device(device_id) is not None
             tx.clear_problem(device_id, "boot_repeated")
             approve_device(
                 tx,
@@ -125,7 +137,10 @@ def approve(config_path: Path, device_id: str, name: str, room: str, resident: s
             )
     finally:
         store.close()
-    out(f"{device_id} approved; what it has kept arrives when it sends again")
+    if known:
+        out(f"{device_id} approved; what it has kept arrives when it sends again")
+    else:
+        out(f"{device_id} approved before it was ever heard; check the id if it should be known")
 
 
 def revoke(config_path: Path, device_id: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from earmark_gateway.clock import DAY_MS, local
-from earmark_gateway.labels import display_name
+from earmark_gateway.labels import INTERNAL, display_name
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -28,7 +28,8 @@ def title(label: str, room: str, *, prefix: str = "") -> str:
 
 def sound_body(sound: Sound, *, late: bool, now_ms: int, zone: ZoneInfo, extra: str = "") -> str:
     """Second line: when, how sure, and whether it is news."""
-    parts = [f"Heard at {clock_text(sound.occurred_ms, now_ms, zone)}"]
+    verb = "Noticed" if sound.label in INTERNAL else "Heard"
+    parts = [f"{verb} at {clock_text(sound.occurred_ms, now_ms, zone)}"]
     if late:
         parts.append(f"reported late at {clock_text(now_ms, now_ms, zone)}")
     if sound.conf is not None:

@@ -69,6 +69,8 @@ class MqttLink:
         self._epoch = 0
         self._handlers: list[tuple[str, Callable[[str, bytes], None]]] = []
         self._connected = threading.Event()
+        self._subscribed = threading.Event()
+        self._subscribe_mid: int | None = None
         self._closing = False
         self.lost_since_s: float | None = clock.monotonic_s()
         self.echo_s = clock.monotonic_s()
@@ -102,6 +104,7 @@ class MqttLink:
         client.max_queued_messages_set(1000)
         client.before_reconnect = self._new_epoch
         client.on_connect = self._guard(self._on_connect)
+        client.on_subscribe = self._guard(self._on_subscribe)
         client.on_disconnect = self._guard(self._on_disconnect)
         client.on_message = self._guard(self._on_message)
         return client
@@ -143,7 +146,7 @@ class MqttLink:
     @property
     def connected(self) -> bool:
         """Whether the broker has accepted us and our subscriptions."""
-        return self._connected.is_set()
+        return self._subscribed.is_set()
 
     @property
     def epoch(self) -> int:
@@ -151,13 +154,13 @@ class MqttLink:
         return self._epoch
 
     def wait_connected(self, timeout_s: float) -> bool:
-        """Wait for the first connection."""
-        return self._connected.wait(timeout_s)
+        """Wait until the broker has accepted us and our subscriptions."""
+        return self._subscribed.wait(timeout_s)
 
     def add_handler(self, topic: str, handler: Callable[[str, bytes], None]) -> None:
         """Also listen to `topic` (no wildcards), e.g. Home Assistant's birth message."""
         self._handlers.append((topic, handler))
-        if self.connected:
+        if self._connected.is_set():
             self._client.subscribe(topic, 1)
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> bool:
@@ -198,19 +201,31 @@ class MqttLink:
         options = SubscribeOptions(qos=1)
         wanted = [*topics.subscriptions(), self._echo_topic, *(t for t, _h in self._handlers)]
         if self._config.mqtt.protocol == "5":
-            client.subscribe([(topic, options) for topic in wanted])
+            _, self._subscribe_mid = client.subscribe([(topic, options) for topic in wanted])
         else:
-            client.subscribe([(topic, 1) for topic in wanted])
+            _, self._subscribe_mid = client.subscribe([(topic, 1) for topic in wanted])
         client.publish(self._status_topic, b"online", qos=1, retain=True)
-        now_s = self._clock.monotonic_s()
-        self.lost_since_s, self.echo_s = None, now_s
         self._connected.set()
         log.info("broker connected", extra={"session_present": bool(flags.session_present)})
+
+    def _on_subscribe(
+        self, _: paho.Client, __: Any, mid: int, reasons: list[Any], ___: Any = None
+    ) -> None:
+        if mid != self._subscribe_mid:
+            return
+        if any(reason.is_failure for reason in reasons):
+            # Not connected, then: people are told, and nobody believes that we listen.
+            log.error("broker refuses subscriptions", extra={"reason": str(reasons)})
+            return
+        self.lost_since_s, self.echo_s = None, self._clock.monotonic_s()
+        self._subscribed.set()
 
     def _on_disconnect(self, _: paho.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
         self._new_epoch()
         self._connected.clear()
-        self.lost_since_s = self._clock.monotonic_s()
+        self._subscribed.clear()
+        if self.lost_since_s is None:  # else it has never been heard in between
+            self.lost_since_s = self._clock.monotonic_s()
         if not self._closing:
             log.warning("broker lost", extra={"reason": str(reason)})
 

@@ -84,7 +84,7 @@ def route(config: Config, sound: Sound) -> Route:
         ):
             break
     else:
-        rule = _default(sound.label)
+        rule = _default(config, sound)
     age_ms = sound.received_ms - sound.occurred_ms
     late = age_ms > config.watch.late_after_s * 1000
     severity: str = rule.severity
@@ -100,12 +100,27 @@ def _any(rule: Rule, label: str) -> bool:
     return "*" in rule.labels and (label not in labels.CRITICAL or rule.severity == "critical")
 
 
-def _default(label: str) -> Rule:
+def _default(config: Config, sound: Sound) -> Rule:
+    label = sound.label
+    if label == "no_activity":
+        return _no_activity(config, sound.resident)
+    if label == "events_missing":
+        return _DEFAULT_LOG  # shown with the device; a rule that names it tells people
     if label == "microphone_muted":
         return _DEFAULT_NOTICE
     if label in labels.CRITICAL:
         return _DEFAULT_CRITICAL
     return _DEFAULT_HOUSE if label in labels.INTERNAL else _DEFAULT_LOG
+
+
+def _no_activity(config: Config, resident: str) -> Rule:
+    """Whoever the ``[[no_activity]]`` entries of a resident name is told first."""
+    entries = [entry for entry in config.no_activity if entry.resident == resident]
+    to = tuple(dict.fromkeys(name for entry in entries for name in entry.to))
+    if not to:
+        return _DEFAULT_HOUSE
+    first = _DEFAULT_HOUSE.steps[0].model_copy(update={"to": to})
+    return _DEFAULT_HOUSE.model_copy(update={"steps": (first, *_DEFAULT_HOUSE.steps[1:])})
 
 
 def group_key(sound: Sound, rule: Rule) -> str:

@@ -134,7 +134,7 @@ class Scheduler:
             tx,
             self._config,
             recipients(self._config, ("primary",)),
-            key=str(now_ms),
+            key=str(since_ms),  # a break is the one that began then, whoever reports it
             kind="gateway_was_offline",
             text=("Gateway was off", body),
             now_ms=now_ms,
@@ -272,8 +272,10 @@ class Scheduler:
                 self._set_offline(tx, device, now_ms - round(age_s * 1000), now_ms)
             for device in back:
                 self._set_online(tx, device, now_ms)
+            known = {device.id: device for device in devices}
             for device_id, detail in gaps.items():
-                _note_gap(tx, device_id, detail, now_ms)
+                if gapped := known.get(device_id):
+                    self._note_gap(tx, gapped, detail, now_ms)
             tx.put_meta(_ALIVE_KEY, str(now_ms))
         self._alive_s = now_s
         self._wake_outbox()
@@ -323,13 +325,15 @@ class Scheduler:
         if tx.clear_problem(device.id, "device_offline"):
             escalation.resolve(tx, self._config, "device_offline", device.id, now_ms)
 
-
-def _note_gap(tx: Transaction, device_id: str, detail: str, now_ms: int) -> None:
-    """Show a gap with the device: it has heard something that never arrived."""
-    tx.clear_problem(device_id, "events_missing")
-    if detail:
+    def _note_gap(self, tx: Transaction, device: model.Device, detail: str, now_ms: int) -> None:
+        """Show a gap with the device: it has heard something that never arrived."""
+        kind = "events_missing"
+        tx.clear_problem(device.id, kind)
+        if not detail:
+            escalation.resolve(tx, self._config, kind, device.id, now_ms)
+            return
         tx.set_problem(
-            model.Problem(
-                device_id=device_id, kind="events_missing", since_ms=now_ms, detail=detail
-            )
+            model.Problem(device_id=device.id, kind=kind, since_ms=now_ms, detail=detail)
         )
+        sound = Sound(kind, device.id, device.room, device.resident, now_ms, now_ms)
+        escalation.on_sound(tx, self._config, sound, now_ms)

@@ -18,6 +18,7 @@ from earmark_gateway.errors import GatewayError
 from earmark_gateway.ingest import Change, Outcome, Processor
 from earmark_gateway.mqtt_in import MqttLink
 from earmark_gateway.outbox import OutboxWorker
+from earmark_gateway.reloading import after_reload
 from earmark_gateway.rules import recipients
 from earmark_gateway.scheduler import Scheduler
 from earmark_gateway.selftest import own_device_id, start_self_test
@@ -294,6 +295,7 @@ class Gateway:
         except GatewayError as exc:
             log.error("configuration not reloaded", extra={"reason": str(exc)})  # noqa: TRY400
             return False
+        config, needs_restart = after_reload(self.config, config)
         self.config = config
         self.processor.set_config(config)
         self.outbox.set_config(config)
@@ -301,6 +303,11 @@ class Gateway:
             self._register_configured(tx)
             self.scheduler.set_daily_timers(tx, self.clock.now_ms())
         log.info("configuration reloaded")
+        if needs_restart:
+            log.warning(
+                "restart the gateway for these settings; until then the old ones hold",
+                extra={"settings": ", ".join(needs_restart)},
+            )
         return True
 
     def _register_configured(self, tx: Transaction) -> None:

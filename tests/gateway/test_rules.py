@@ -287,6 +287,43 @@ def test_no_activity_by_ten(make):
     assert bench.run(180) == []
 
 
+def test_no_activity_tells_whom_its_entry_names(make):
+    clock = FakeClock(at("2026-11-21T09:59:00"))
+    entries = [
+        {"resident": "Marta", "by": "10:00", "since": "05:00", "to": ["ben"]},
+        {"resident": "Otto", "by": "10:00", "since": "05:00", "to": ["primary"]},
+    ]
+    bench = make(clock, **BERLIN, no_activity=entries)
+    bench.scheduler.begin()
+    bench.run(120)
+    with bench.store.read() as tx:
+        told = {
+            (alert.resident, row.recipient)
+            for alert in tx.alerts()
+            for row in tx.outbox_of_alert(alert.id)
+        }
+        (row, *_) = tx.outbox_of_alert(tx.alerts()[0].id)
+    assert told == {("Marta", "ben"), ("Otto", "anna")}
+    assert row.payload["body"].startswith("Noticed at")
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_gap_is_shown_and_told_if_a_rule_says_so(make, named):
+    rules = [{"labels": ["events_missing"], "severity": "alert"}] if named else []
+    bench = make(rules=rules)
+    bench.event(seq=1, event_type="dog")
+    bench.event(seq=3, event_type="dog", eid="5b1e-3")
+    titles = [title for _, _, title in bench.run(200)]
+    with bench.store.read() as tx:
+        assert [problem.kind for problem in tx.problems("demo")] == ["events_missing"]
+    assert titles == (["Sounds were lost on the way - kitchen"] if named else [])
+    bench.event(seq=2, event_type="dog", eid="5b1e-2")
+    titles = [title for _, _, title in bench.run(20)]
+    with bench.store.read() as tx:
+        assert tx.problems("demo") == []
+    assert titles == (["Over: Sounds were lost on the way - kitchen"] if named else [])
+
+
 def test_digest_and_self_test_come_at_their_time(make):
     people = [
         {"id": "anna", "name": "A", "role": "primary", "channels": ["x://"], "digest": True},

@@ -36,7 +36,7 @@ group_s = 0
 """
 
 
-def wait_for(condition, timeout_s=10.0):
+def wait_for(condition, timeout_s=60.0):
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
         assert time.monotonic() < deadline, "waited in vain"
@@ -54,15 +54,16 @@ class House:
         self.gateway.add_listener(self.broken)
         self.gateway.add_listener(self.changes.extend)
         self.gateway.start()
-        assert self.gateway.mqtt.wait_connected(10)
+        assert self.gateway.mqtt.wait_connected(60)
         self.messages = []
         self.device = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self.device.on_message = lambda _, __, m: self.messages.append((m.topic, m.payload))
         self.device.connect("127.0.0.1", port)
+        listening = threading.Event()
+        self.device.on_subscribe = lambda *_: listening.set()
         self.device.loop_start()
-        self.device.subscribe("earmark/v1/+/ack", 1)
-        self.device.subscribe("earmark/v1/+/cmd/#", 1)
-        time.sleep(0.3)
+        self.device.subscribe([("earmark/v1/+/ack", 1), ("earmark/v1/+/cmd/#", 1)])
+        assert listening.wait(60)
 
     def broken(self, _changes):
         raise ZeroDivisionError
@@ -141,6 +142,24 @@ def test_reload_takes_a_good_file_and_keeps_the_old_one_otherwise(house):
     assert house.alerts() == []
 
 
+def test_reload_keeps_what_only_a_restart_can_change_and_says_so(house, caplog):
+    text = house.path.read_text()
+    text = text.replace("[mqtt]", '[mqtt]\nhost = "elsewhere"\npassword = "canary"').replace(
+        "[store]", "[web]\nenabled = true\nlogin = false\n[limits]\nburst = 7\n[store]"
+    )
+    house.path.write_text(text)
+    running = house.gateway.config
+    assert house.gateway.reload()
+    config = house.gateway.config
+    assert (config.mqtt, config.web) == (running.mqtt, running.web)
+    assert config.limits.burst == house.gateway.processor.config.limits.burst == 7
+    (record,) = [r for r in caplog.records if "restart" in r.message]
+    assert record.settings == "mqtt.host, mqtt.password, web.enabled, web.login"
+    assert "canary" not in caplog.text
+    house.hear(1)
+    wait_for(house.told)
+
+
 def test_a_revoked_device_stays_out_although_the_file_names_it(house):
     with house.gateway.store.write() as tx:
         tx.update_device("demo", state="revoked")
@@ -182,8 +201,7 @@ def test_the_older_protocol_of_the_demonstration_broker_works(mosquitto, tmp_pat
     path.write_text(text.replace("[mqtt]", '[mqtt]\nprotocol = "3.1.1"'))
     gateway = Gateway(load_config(path))
     gateway.start()
-    assert gateway.mqtt.wait_connected(10)
-    time.sleep(0.3)
+    assert gateway.mqtt.wait_connected(60)
     client = paho.Client(paho.CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", mosquitto)
     client.loop_start()
