@@ -16,12 +16,14 @@ from rich.progress import Progress
 
 from earmark_datasets.importers import LAYOUTS, import_folder
 from earmark_datasets.manifest import load_manifest, save_manifest
+from earmark_datasets.record_cli import record_command
 
 if TYPE_CHECKING:
     from earmark_datasets.features import ClipFacts
     from earmark_datasets.manifest import Manifest
 
 app = typer.Typer(no_args_is_help=True, help="Recordings: import, check, look, mix, synthesise.")
+app.command("record")(record_command)
 _notes = Console(stderr=True)
 
 Source = Annotated[Path, typer.Argument(help="A manifest, or a folder in any known layout.")]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from earmark_datasets import microphone
 from earmark_dsp.errors import EarmarkError
 from earmark_training import listen, listen_cli
 from earmark_training.detector import Event, Phase
@@ -44,9 +45,9 @@ def test_events_do_not_depend_on_the_chunks(bundle, evening, n_chunk):
 
 def test_level_is_the_rms_relative_to_full_scale():
     sine = np.rint(32767 * np.sin(2 * np.pi * np.arange(1600) / 16)).astype(np.int16)
-    assert listen.level_dbfs(sine) == pytest.approx(-3.01, abs=0.02)
-    assert listen.level_dbfs(np.zeros(100, np.int16)) == listen.SILENCE_DBFS
-    assert listen.level_dbfs(np.zeros(0, np.int16)) == listen.SILENCE_DBFS
+    assert microphone.level_dbfs(sine) == pytest.approx(-3.01, abs=0.02)
+    assert microphone.level_dbfs(np.zeros(100, np.int16)) == microphone.SILENCE_DBFS
+    assert microphone.level_dbfs(np.zeros(0, np.int16)) == microphone.SILENCE_DBFS
 
 
 def run(*arguments):
@@ -114,9 +115,9 @@ def fake_sounddevice(blocks=(), error=None):
 
 def test_a_microphone_gives_its_blocks_and_says_when_it_stops(monkeypatch):
     blocks = [np.full(1600, i, np.int16) for i in range(3)]
-    monkeypatch.setattr(listen, "sounddevice_module", lambda: fake_sounddevice(blocks))
-    monkeypatch.setattr(listen, "QUEUE_S", 0.5)
-    chunks = listen.microphone_chunks(16000)
+    monkeypatch.setattr(microphone, "sounddevice_module", lambda: fake_sounddevice(blocks))
+    monkeypatch.setattr(microphone, "QUEUE_S", 0.5)
+    chunks = microphone.microphone_chunks(16000)
     for block in blocks:
         assert np.array_equal(next(chunks), block)
     with pytest.raises(EarmarkError, match="has stopped"):
@@ -125,7 +126,7 @@ def test_a_microphone_gives_its_blocks_and_says_when_it_stops(monkeypatch):
 
 def test_without_a_microphone_there_is_one_message(bundle, monkeypatch):
     fake = fake_sounddevice(error="Error querying device -1")
-    monkeypatch.setattr(listen, "sounddevice_module", lambda: fake)
+    monkeypatch.setattr(microphone, "sounddevice_module", lambda: fake)
     result = run(bundle.path, "--json")
     assert isinstance(result.exception, EarmarkError)
     assert "no microphone can be opened: Error querying device -1" in str(result.exception)
@@ -135,4 +136,4 @@ def test_without_a_microphone_there_is_one_message(bundle, monkeypatch):
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(EarmarkError, match=r"earmark\[live\]"):
-        listen.sounddevice_module()
+        microphone.sounddevice_module()

@@ -6,14 +6,13 @@ Front end, network and detector are the C code of the bundle; the events are tho
 
 from __future__ import annotations
 
-import queue
 import time
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from earmark_dsp.errors import EarmarkError
+from earmark_datasets.microphone import CHUNK_S, level_dbfs
 from earmark_dsp.native import FrontEnd
 
 from earmark_training.detector import Detector, StreamShape
@@ -25,11 +24,6 @@ if TYPE_CHECKING:
     from earmark_training.deploy.bundle import Bundle
     from earmark_training.detector import Event
     from earmark_training.stream import Network
-
-CHUNK_S = 0.1
-# A microphone that is not read for this long has lost audio; the terminal is never that slow.
-QUEUE_S = 10.0
-SILENCE_DBFS = -100.0
 
 
 @dataclass(frozen=True)
@@ -111,14 +105,6 @@ class Listener:
         )
 
 
-def level_dbfs(pcm: np.ndarray) -> float:
-    """Return the RMS level of int16 samples in dB relative to full scale, at least -100."""
-    if not len(pcm):
-        return SILENCE_DBFS
-    mean = float(np.mean((pcm / 32768.0) ** 2))
-    return max(SILENCE_DBFS, 10 * np.log10(mean)) if mean > 0 else SILENCE_DBFS
-
-
 def file_chunks(
     path: Path, sample_rate_hz: int, *, fast: bool, chunk_s: float = CHUNK_S
 ) -> Iterator[np.ndarray]:
@@ -135,69 +121,3 @@ def file_chunks(
         if not fast:
             due_s = started + (begin + n_chunk) / sample_rate_hz
             time.sleep(max(0.0, due_s - time.monotonic()))
-
-
-def sounddevice_module() -> Any:
-    """Return the module `sounddevice`.
-
-    Raises
-    ------
-    EarmarkError
-        If it, or the PortAudio library below it, is not installed.
-    """
-    try:
-        import sounddevice
-    except ImportError as exc:
-        raise EarmarkError(
-            "microphones need the package sounddevice", "pip install 'earmark[live]'"
-        ) from exc
-    except OSError as exc:  # the package is there, the library is not
-        raise EarmarkError(
-            f"microphones need the library PortAudio: {exc}",
-            "Debian: apt-get install libportaudio2; or listen to a file with --wav",
-        ) from exc
-    return sounddevice
-
-
-def microphone_chunks(
-    sample_rate_hz: int, *, device: int | str | None = None, chunk_s: float = CHUNK_S
-) -> Iterator[np.ndarray]:
-    """Yield what a microphone of this computer hears, in chunks (int16), until closed.
-
-    Raises
-    ------
-    EarmarkError
-        If there is no microphone, or it stops or is not read in time.
-    """
-    sounddevice = sounddevice_module()
-    chunks: queue.Queue[np.ndarray] = queue.Queue(maxsize=round(QUEUE_S / chunk_s))
-
-    def take(samples: np.ndarray, _frames: int, _time: Any, _status: Any) -> None:
-        if not chunks.full():  # the reader notices by the sample count, see below
-            chunks.put_nowait(samples[:, 0].copy())
-
-    try:
-        with sounddevice.InputStream(
-            samplerate=sample_rate_hz,
-            channels=1,
-            dtype="int16",
-            blocksize=round(chunk_s * sample_rate_hz),
-            device=device,
-            callback=take,
-        ):
-            while True:
-                yield chunks.get(timeout=QUEUE_S)
-                if chunks.full():
-                    raise EarmarkError(
-                        f"this computer is more than {QUEUE_S:.0f} s behind the microphone",
-                        "close other programs, or listen with a smaller bundle",
-                    )
-    except queue.Empty:
-        raise EarmarkError(
-            "the microphone has stopped", "is it still plugged in, and not muted by the system?"
-        ) from None
-    except sounddevice.PortAudioError as exc:
-        raise EarmarkError(
-            f"no microphone can be opened: {exc}",
-            "plug one in, choose one with --device, or listen to a file with --wav",
-        ) from exc

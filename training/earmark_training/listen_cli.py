@@ -47,6 +47,8 @@ def main(  # noqa: PLR0917 - options of a command line
 
     Example: earmark listen build/demo/bundle --wav evening.wav --fast
     """
+    from earmark_datasets.microphone import microphone_chunks
+
     from earmark_training import listen
     from earmark_training.deploy.bundle import Bundle
 
@@ -57,7 +59,7 @@ def main(  # noqa: PLR0917 - options of a command line
         source = wav.name
     else:
         number = int(device) if device is not None and device.isdecimal() else device
-        chunks = listen.microphone_chunks(rate_hz, device=number)
+        chunks = microphone_chunks(rate_hz, device=number)
         source = "microphone"
     try:
         shown = _run(listener, chunks, source, seconds, as_json=as_json)
