@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from firmware_kit import ROOT, evening, write_wav
+from firmware_kit import RATE_HZ, ROOT, evening, write_wav
 from tools import require_tool
 
 HOST = ROOT / "firmware" / "host"
@@ -19,12 +21,12 @@ ELSEWHERE = {"nn", "engine", "detector", "pipeline"}
 COVERAGE_MIN = 0.95
 
 
-def build(directory: Path, *options: str, targets: tuple[str, ...] = ()) -> Path:
+def build(directory: Path, *options: str, targets: tuple[str, ...] = (), host: Path = HOST) -> Path:
     ninja = require_tool("ninja")
     configure = [
         require_tool("cmake"),
         "-S",
-        HOST,
+        host,
         "-B",
         directory,
         "-G",
@@ -38,10 +40,15 @@ def build(directory: Path, *options: str, targets: tuple[str, ...] = ()) -> Path
     return directory
 
 
-def run_test(executable: Path) -> str:
+def run_test(executable: Path, *arguments: Path) -> str:
     environment = {**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1"}
     run = subprocess.run(
-        [executable], capture_output=True, text=True, check=False, timeout=300, env=environment
+        [executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env=environment,
     )
     assert run.returncode == 0, run.stderr[-4000:]
     return run.stdout
@@ -68,11 +75,57 @@ def test_a_week_with_faults_loses_no_critical_event(sanitized):
     assert result["duplicates"] > 0, "the faults must have forced repetitions"
 
 
-def test_ring_and_handover_with_thread_sanitizer(tmp_path):
+def test_all_tasks_together_with_thread_sanitizer(tmp_path, stand_in_dir):
+    """Capture, classify and device task with commands, network cuts and a stall of three seconds.
+
+    Nothing is lost, nobody allocates after the start, and what is told is what one task hears.
+    """
     directory = build(
-        tmp_path, "-DEARMARK_TESTS=ON", "-DEARMARK_SANITIZE=thread", targets=("test_audio_side",)
+        tmp_path / "build",
+        "-DEARMARK_TESTS=ON",
+        "-DEARMARK_SANITIZE=thread",
+        f"-DEARMARK_MODEL_DIR={stand_in_dir}",
+        targets=("test_audio_side", "threads"),
     )
     run_test(directory / "test" / "test_audio_side")
+    wav = write_wav(tmp_path / "evening.wav", evening(1))
+    result = json.loads(run_test(directory / "test" / "threads", wav))
+    assert result == {"events": 4, "samples": 20 * RATE_HZ}
+
+
+@pytest.mark.parametrize("violation", ["a door without order", "malloc in a task"])
+def test_the_checks_of_the_tasks_see_a_violation(tmp_path, stand_in_dir, violation):
+    copy = tmp_path / "firmware"
+    shutil.copytree(ROOT / "firmware", copy, ignore=shutil.ignore_patterns("model"))
+    (tmp_path / "dsp").symlink_to(ROOT / "dsp")
+    if violation == "malloc in a task":
+        source = copy / "components/listener/src/listener.c"
+        before = "em_status_t em_listener_process("
+        leak = "#include <stdlib.h>\nvoid *leaked;\n" + before
+        text = source.read_text("utf-8").replace(before, leak)
+        body = text.index("{", text.index(before)) + 1
+        source.write_text(text[:body] + "leaked = malloc(1);" + text[body:])
+        options, says = [], "n_allocations"
+    else:
+        source = copy / "components/handover/src/handover.c"
+        text = source.read_text("utf-8")
+        source.write_text(re.sub("memory_order_(acquire|release)", "memory_order_relaxed", text))
+        options, says = ["-DEARMARK_SANITIZE=thread"], "data race"
+    directory = build(
+        tmp_path / "build",
+        "-DEARMARK_TESTS=ON",
+        f"-DEARMARK_MODEL_DIR={stand_in_dir}",
+        *options,
+        targets=("threads",),
+        host=copy / "host",
+    )
+    wav = write_wav(tmp_path / "evening.wav", evening(1))
+    run = subprocess.run(
+        [directory / "test" / "threads", wav],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert run.returncode != 0
+    assert says in run.stderr
 
 
 def test_it_compiles_without_a_warning_with_clang(tmp_path, stand_in_dir):
@@ -104,7 +157,12 @@ def fuzzers(tmp_path_factory):
 def test_parsers_withstand_random_bytes(fuzzers, tmp_path, name):
     """A few seconds each; docs/firmware.md has the command for longer runs."""
     run = subprocess.run(
-        [fuzzers / "fuzz" / name, f"-max_total_time={FUZZ_SECONDS}", "-max_len=2048"],
+        [
+            fuzzers / "fuzz" / name,
+            f"-max_total_time={FUZZ_SECONDS}",
+            "-max_len=2048",
+            f"-dict={HOST / 'fuzz' / 'json.dict'}",
+        ],
         capture_output=True,
         text=True,
         check=False,
