@@ -19,11 +19,6 @@ import bundle_kit
 import trained_kit
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return trained_kit.trained_bundle(tmp_path_factory.mktemp("trained"))
-
-
 def test_the_float_network_comes_back_and_never_reaches_the_device(trained):
     bundle, _, result = trained
     windows = np.random.default_rng(0).normal(size=(3, *result.model.input_shape[1:]))

@@ -24,7 +24,6 @@ from tools import require_tool
 sys.path.insert(0, str(Path(__file__).parent))
 
 import bundle_kit
-import trained_kit
 
 STRICT = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 # What ESP-IDF's function does, as far as a workstation's compiler needs it.
@@ -55,14 +54,13 @@ def hears(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Export of a trained bundle, by the command."""
-    folder = tmp_path_factory.mktemp("trained")
-    bundle, _, result = trained_kit.trained_bundle(folder)
+def exported(trained, tmp_path_factory):
+    """Export of a trained bundle, by the command: (bundle, folder, TrainResult)."""
+    out = tmp_path_factory.mktemp("exported") / "export"
     with pytest.raises(SystemExit) as stopped:
-        main(["export", str(bundle.path), "-o", str(folder / "export")])
+        main(["export", str(trained[0].path), "-o", str(out)])
     assert stopped.value.code == 0
-    return bundle, folder / "export", result
+    return trained[0], out, trained[2]
 
 
 def cmake(source, build, *options):
@@ -116,11 +114,11 @@ def test_the_component_builds_where_esp_idf_would_include_it(hears, tmp_path):
     assert heard(tmp_path / "build" / "listen")[:3] == EXPECTED
 
 
-def test_the_component_runs_on_the_lx6_with_mac16(trained, tmp_path):
+def test_the_component_runs_on_the_lx6_with_mac16(exported, tmp_path):
     """Its own sources and assembly, linked and executed: the integers of TFLM."""
     require_tool("qemu-system-xtensa")
     require_tool("clang-22")
-    bundle, export, _ = trained
+    bundle, export, _ = exported
     component = export / "firmware_component" / "earmark"
     flags = (
         "-DEM_NN_MAC16",
@@ -142,10 +140,10 @@ def test_the_component_runs_on_the_lx6_with_mac16(trained, tmp_path):
     np.testing.assert_array_equal(scores[: len(expected)], expected)
 
 
-def test_float_models_are_the_keras_model(trained):
+def test_float_models_are_the_keras_model(exported):
     import tensorflow as tf
 
-    bundle, export, result = trained
+    bundle, export, result = exported
     models = export / "models"
     windows = np.random.default_rng(0).integers(-128, 128, (3, 50, 64)).astype(np.int8)
     real = (windows.astype(np.float32) + 128) * np.float32(bundle.spec.output_scale)
@@ -161,15 +159,18 @@ def test_float_models_are_the_keras_model(trained):
     assert "CC-BY-4.0" in (export / "EARMARK_EXPORT.md").read_text()
 
 
-def test_the_notebook_trains_the_same_network_again(trained, tmp_path):
+def test_the_notebook_trains_the_same_network_again(exported, tmp_path):
     nbformat = pytest.importorskip("nbformat", reason="pip install 'earmark[dev]'")
     nbclient = pytest.importorskip("nbclient", reason="pip install 'earmark[dev]'")
-    bundle, export, _ = trained
+    bundle, export, _ = exported
     shutil.copytree(export / "notebook", tmp_path / "notebook")
     notebook = nbformat.read(tmp_path / "notebook" / "retrain.ipynb", as_version=4)
     nbformat.validate(notebook)
     client = nbclient.NotebookClient(
-        notebook, timeout=300, resources={"metadata": {"path": str(tmp_path / "notebook")}}
+        notebook,
+        timeout=300,
+        startup_timeout=300,
+        resources={"metadata": {"path": str(tmp_path / "notebook")}},
     )
     client.execute()
     outputs = json.dumps(notebook.cells)

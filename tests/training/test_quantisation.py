@@ -24,8 +24,8 @@ import trained_kit
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return trained_kit.trained_bundle(tmp_path_factory.mktemp("quantise"))[0]
+def bundle(trained):
+    return trained[0]
 
 
 def run(*arguments):

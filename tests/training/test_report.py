@@ -22,14 +22,8 @@ from earmark_training.report_measure import AS_RECORDED, FLOAT, TFLM, C
 sys.path.insert(0, str(Path(__file__).parent))
 
 import bundle_kit
-import trained_kit
 
 TEST_FOLD = 3
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return trained_kit.trained_bundle(tmp_path_factory.mktemp("report"), test_fold=TEST_FOLD)
 
 
 @pytest.fixture(scope="module")
