@@ -483,6 +483,29 @@ def test_an_outcome_that_the_database_refuses_is_recorded_later_and_not_sent_aga
     assert provider.calls == [0]
 
 
+def test_the_database_lock_is_handed_over_in_the_order_of_asking():
+    from earmark_gateway.store.fifo import FifoLock
+
+    lock, order = FifoLock(), []
+
+    def take(name):
+        with lock:
+            order.append(name)
+
+    threads = []
+    with lock:
+        for name in range(5):
+            threads.append(threading.Thread(target=take, args=(name,)))
+            threads[-1].start()
+            wait_for(lambda n=name: len(lock._waiting) == n + 1)
+        assert order == []
+    # Whoever comes now queues behind those who wait, though this thread has just had it.
+    take("again")
+    for thread in threads:
+        thread.join()
+    assert order == [0, 1, 2, 3, 4, "again"]
+
+
 def test_what_a_stopped_gateway_has_not_begun_is_due_at_once(store):
     """A replica that is stopped must not keep the others waiting for its leases."""
     queue_rows(store, 40)

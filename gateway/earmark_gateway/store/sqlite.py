@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from earmark_gateway.errors import GatewayError, StoreUnavailableError
+from earmark_gateway.store.fifo import FifoLock
 from earmark_gateway.store.sql import migrations, statements
 from earmark_gateway.store.transaction import SqlTransaction
 
@@ -34,7 +35,7 @@ class SqliteStore:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._write_lock = threading.RLock()
+        self._write_lock = FifoLock()
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
         self._all_lock = threading.Lock()
