@@ -11,7 +11,7 @@ NATIVE := setup.py pyproject.toml $(wildcard dsp/c/src/*.c dsp/c/include/earmark
           firmware/components/detector/src/*.c firmware/components/detector/include/earmark/*.h \
           firmware/components/pipeline/src/*.c firmware/components/pipeline/include/earmark/*.h)
 
-.PHONY: demo test test-c lint format bench bench-accuracy setup setup-demo clean help
+.PHONY: demo test test-c lint format bench bench-streams bench-accuracy setup setup-demo clean help
 help:
 	@sed -n '1p' Makefile; echo "first time: make demo"
 
@@ -53,6 +53,11 @@ bench: setup
 	$(BIN)/python -m earmark_training.bench.frontend
 	$(BIN)/python -m earmark_training.bench.engine
 	$(BIN)/python -m earmark_gateway.bench
+
+# Hours of sound through the device's C code: BUNDLE=DIR, by default the demonstration's.
+BUNDLE ?= build/demo/bundle
+bench-streams: setup
+	$(BIN)/python -m earmark_training.bench.streams --bundle $(BUNDLE)
 
 # Five folds, three seeds: long; interrupt and repeat to go on.
 bench-accuracy: setup

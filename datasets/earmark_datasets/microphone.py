@@ -9,7 +9,7 @@ import numpy as np
 from earmark_dsp.errors import EarmarkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 CHUNK_S = 0.1
 # A microphone that is not read for this long has lost audio; the terminal is never that slow.
@@ -49,7 +49,7 @@ def sounddevice_module() -> Any:
 
 def microphone_chunks(
     sample_rate_hz: int, *, device: int | str | None = None, chunk_s: float = CHUNK_S
-) -> Iterator[np.ndarray]:
+) -> Generator[np.ndarray]:
     """Yield what a microphone of this computer hears, in chunks (int16), until closed.
 
     Raises

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,8 @@ from earmark_datasets.manifest import Clip, Manifest, check_label, load_manifest
 from earmark_datasets.recorder import BAUD, FrameReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    import datetime as dt
+    from collections.abc import Callable, Generator, Iterable
     from pathlib import Path
 
 _QUIET_LINE_S = 5.0
@@ -45,7 +45,7 @@ class Take:
 
 def board_chunks(
     port: str, reader: FrameReader, *, sample_rate_hz: int = SAMPLE_RATE_HZ
-) -> Iterator[np.ndarray]:
+) -> Generator[np.ndarray]:
     """Yield PCM (int16) from a board that runs `firmware/recorder`, until closed.
 
     Raises
@@ -148,7 +148,7 @@ def is_clipped(chunk: np.ndarray) -> bool:
     return bool(len(chunk)) and int(np.abs(chunk.astype(np.int32)).max()) >= _CLIPPED
 
 
-def next_path(folder: Path, label: str, now: datetime.datetime) -> Path:
+def next_path(folder: Path, label: str, now: dt.datetime) -> Path:
     """Return a name that is free: label, date and time, number."""
     check_label(label, "--label")
     stem = f"{label}-{now:%Y%m%d-%H%M%S}"

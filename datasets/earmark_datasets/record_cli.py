@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
-from contextlib import closing, nullcontext
+from contextlib import closing
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 from rich.console import Console
@@ -16,12 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 from earmark_datasets import record
+from earmark_datasets.audio import SAMPLE_RATE_HZ
 from earmark_datasets.manifest import check_label
 from earmark_datasets.microphone import level_dbfs, microphone_chunks
 from earmark_datasets.recorder import FrameReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     import numpy as np
 
@@ -50,12 +51,12 @@ def record_command(
     For training data, with the consent of everybody who is heard. The product never does this.
     """
     console = Console(stderr=True)
-    started = datetime.datetime.now().astimezone()
+    started = dt.datetime.now().astimezone()
     session = group or f"{'board' if port else 'microphone'}-{started:%Y%m%d-%H%M%S}"
     for number in range(1, takes + 1):
         name = label or typer.prompt(f"label of take {number} of {takes}")
         check_label(name, "--label")
-        path = record.next_path(out, name, datetime.datetime.now().astimezone())
+        path = record.next_path(out, name, dt.datetime.now().astimezone())
         reader = FrameReader()
         where = port or "the microphone of this computer"
         console.print(
@@ -81,11 +82,11 @@ def record_command(
             )
 
 
-def _open(port: str | None, device: str | None, reader: FrameReader) -> Iterator[np.ndarray]:
+def _open(port: str | None, device: str | None, reader: FrameReader) -> Generator[np.ndarray]:
     if port is not None:
         return record.board_chunks(port, reader)
     number = int(device) if device is not None and device.isdecimal() else device
-    return microphone_chunks(record.SAMPLE_RATE_HZ, device=number)
+    return microphone_chunks(SAMPLE_RATE_HZ, device=number)
 
 
 class _Meter:
@@ -96,8 +97,9 @@ class _Meter:
         self._seconds = seconds
         self.clipped = False
 
-    def __enter__(self) -> _Meter:
-        (self._live or nullcontext()).__enter__()
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
         return self
 
     def __exit__(self, *problem: object) -> None:

@@ -45,6 +45,13 @@ BEDS = frozenset(
     }
 )  # fmt: skip
 BED_MIN_S = 4.0
+# Tones that are no smoke or CO alarm, however often they repeat.
+BEEPS = frozenset(
+    {
+        "ui_beep", "ui_alarm", "phone_ring", "doorbell", "bell_horn", "car_horn", "train_whistle",
+        "whistle", "toy_squeak", "church_bells", "siren", "clock_tick",
+    }
+)  # fmt: skip
 CADENCES = {"smoke_alarm": synth.T3, "co_alarm": synth.T4}
 
 
@@ -310,6 +317,18 @@ def alarm_streams(
         )
         played = SoundEvent(label, onset_s, onset_s + duration_s)
         yield Stream(f"{label}-{index:03d}", scene.pcm, [played], [(0.0, str(cadence.cycle_s))])
+
+
+def beep_streams(clips: Sequence[Clip], *, duration_s: float = 30.0, seed: int) -> Iterator[Stream]:
+    """Yield each recorded beep or ringtone repeated over quiet room noise, as devices repeat it."""
+    for index, clip in enumerate(clip for clip in clips if clip.label in BEEPS):
+        rng = np.random.default_rng((seed, index))
+        samples = samples_of(clip)
+        rest = np.zeros(round(rng.uniform(0, 1.5) * RATE_HZ))
+        once = np.concatenate([samples, rest])
+        repeated = np.resize(once, round(duration_s * RATE_HZ))
+        pcm = to_int16(repeated + rng.standard_normal(len(repeated)) * 1e-4)
+        yield Stream(f"{clip.label}/{clip.path.stem}", pcm, [], [])
 
 
 def recorded_alarm_streams(clips: Sequence[Clip], label: str, *, seed: int) -> Iterator[Stream]:

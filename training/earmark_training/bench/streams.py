@@ -166,6 +166,20 @@ def recorded(runner: Runner, found: list[Manifest], label: str, seed: int) -> li
     return rows
 
 
+def beeps(runner: Runner, found: list[Manifest], seed: int) -> dict[str, Any]:
+    """Which recorded beeps and ringtones, repeated for half a minute, raise an alarm."""
+    clips = [clip for manifest in found for clip in manifest.clips]
+    alarm_labels = {p.name for p in runner.bundle.params.labels if p.cadence is not Cadence.NONE}
+    streams = list(stream_scenes.beep_streams(clips, seed=seed))
+    raised = [
+        {"clip": stream.name, "event": event.label, "confidence": event.confidence}
+        for stream in track(streams, "beeps and ringtones")
+        for event in runner.events(stream)
+        if event.phase is Phase.START and event.label in alarm_labels
+    ]
+    return {"n_clips": len(streams), "alarms_raised": raised}
+
+
 @app.command()
 def main(  # noqa: PLR0917 - options of a command line
     bundle: Annotated[Path, typer.Option(help="Bundle to measure.")] = Path("build/demo/bundle"),
@@ -197,6 +211,7 @@ def main(  # noqa: PLR0917 - options of a command line
         },
         "home": home(runner, material, hours, events, seed),
         "alarms": [alarms(runner, material, label, n_alarms, seed) for label in with_cadence],
+        "beeps": beeps(runner, found, seed),
         "recorded": {label: recorded(runner, found, label, seed) for label in with_cadence},
     }
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -228,6 +243,11 @@ def _print(result: dict[str, Any], console: Console) -> None:
             f"{row['n_in_time']} within {MAX_CYCLES} cycles, {row['n_confused']} confused, "
             f"slowest {row['cycles_max']}"
         )
+    raised = result["beeps"]["alarms_raised"]
+    console.print(
+        f"{result['beeps']['n_clips']} beeps and ringtones, repeated: {len(raised)} alarms"
+        + "".join(f"; {row['event']} by {row['clip']}" for row in raised)
+    )
     for label, row in itertools.chain.from_iterable(
         ((label, row) for row in rows) for label, rows in result["recorded"].items()
     ):
