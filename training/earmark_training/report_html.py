@@ -20,7 +20,7 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding
 h1{margin-bottom:.2rem}h2{margin-top:2.4rem;border-bottom:1px solid var(--line)}
 nav a{margin-right:1rem;white-space:nowrap}
 table{border-collapse:collapse;margin:.8rem 0;display:block;overflow-x:auto}
-th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right}
+th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
 tr.rule td{border-top:2px solid var(--line)}
 img,svg{max-width:100%;height:auto;background:#fff;border-radius:6px}

@@ -12,11 +12,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-SHOWN = (
-    "compression", "n_mels", "window_length", "hop_ms", "context_ms", "inference_ms", "stem",
-    "stem_stride", "conv_1", "conv_2", "separable", "n_separable",
-    "last", "bands",
-)  # fmt: skip
+
+def front_end_in_words(candidate: tune_space.Candidate) -> str:
+    """Return front end and window in a line."""
+    window_ms = 1000 * candidate.window_length // tune_space.RATE_HZ
+    return (
+        f"{candidate.compression}, {candidate.n_mels} bands, {window_ms}/{candidate.hop_ms} ms; "
+        f"{candidate.context_ms} ms heard every {candidate.hop_frames * candidate.hop_ms} ms"
+    )
+
+
+def network_in_words(candidate: tune_space.Candidate) -> str:
+    """Return the channels of the network in a line."""
+    blocks = [candidate.separable] * (candidate.n_separable - 1) + [candidate.last]
+    return (
+        f"{candidate.stem} (stride {candidate.stem_stride}), {candidate.conv_1}, "
+        f"{candidate.conv_2}; separable {', '.join(map(str, blocks))}; {candidate.bands} bands"
+    )
 
 
 def points(study: Any, out: Path, n_clips: int) -> list[dict[str, Any]]:
@@ -64,11 +76,21 @@ def html_page(study: Any, found: Sequence[dict[str, Any]], settings: dict[str, A
             f"{point['instructions_per_s'] / 1e6:.1f}",
             f"{point['ram_bytes'] / 1024:.1f}",
             f"{point['flash_bytes'] / 1024:.1f}",
-            *(point["params"][name] for name in SHOWN),
+            front_end_in_words(tune_space.Candidate.of(point["params"])),
+            network_in_words(tune_space.Candidate.of(point["params"])),
         )
         for point in found
     ]
-    head = ("trial", "accuracy", "95 %", "M instr/s", "RAM KiB", "flash KiB", *SHOWN)
+    head = (
+        "trial",
+        "accuracy",
+        "95 %",
+        "M instr/s",
+        "RAM KiB",
+        "flash KiB",
+        "front end",
+        "network",
+    )
     commands = "".join(
         f"<li>trial {p['trial']}: <code>{page.text(p['command'])}</code></li>" for p in found
     )
