@@ -77,22 +77,14 @@ def html_page(study: Any, found: Sequence[dict[str, Any]], settings: dict[str, A
             f"{point['ram_bytes'] / 1024:.1f}",
             f"{point['flash_bytes'] / 1024:.1f}",
             front_end_in_words(tune_space.Candidate.of(point["params"])),
-            network_in_words(tune_space.Candidate.of(point["params"])),
         )
         for point in found
     ]
-    head = (
-        "trial",
-        "accuracy",
-        "95 %",
-        "M instr/s",
-        "RAM KiB",
-        "flash KiB",
-        "front end",
-        "network",
-    )
+    head = ("trial", "accuracy", "95 %", "M instr/s", "RAM KiB", "flash KiB", "front end")
     commands = "".join(
-        f"<li>trial {p['trial']}: <code>{page.text(p['command'])}</code></li>" for p in found
+        f"<li>trial {p['trial']}: {network_in_words(tune_space.Candidate.of(p['params']))}<br>"
+        f"<code>{page.text(p['command'])}</code></li>"
+        for p in found
     )
     setting_rows = [(key.replace("_", " "), value) for key, value in settings.items()]
     return (
