@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 from dataclasses import dataclass, field
+from importlib import resources
 
 import pytest
 from earmark_gateway import config as config_module
@@ -17,6 +19,7 @@ from earmark_gateway.web.session import LoginLimit, Sessions, hash_password, pas
 from starlette.testclient import TestClient
 
 PASSWORD = "correct horse"
+HASHES = {word: hash_password(word) for word in (PASSWORD, "a new one")}
 
 
 @dataclass
@@ -174,15 +177,63 @@ def test_a_foreign_host_name_is_refused(open_page):
 
 
 def test_sessions_expire_and_cannot_be_forged():
-    sessions = Sessions()
+    sessions = Sessions(b"key")
     cookie = sessions.issue(1000.0)
     assert sessions.valid(cookie, 1000.0)
     assert not sessions.valid(cookie, 1000.0 + 15 * 24 * 3600)
     assert not sessions.valid(cookie[:-1] + ("0" if cookie[-1] != "0" else "1"), 1000.0)
-    assert not Sessions().valid(cookie, 1000.0)
+    assert not Sessions(b"other").valid(cookie, 1000.0)
     for damaged in ("", ".", "a.b.c", "é"):
         assert not sessions.valid(damaged, 1000.0)
     assert not sessions.form_token_matches(cookie, sessions.form_token("other"))
+
+
+def test_a_session_survives_a_restart_and_ends_with_the_password(tmp_path):
+    cookie, statuses = "", []
+    for password in (PASSWORD, PASSWORD, "a new one"):
+        gateway = make_gateway(tmp_path, password_hash=HASHES[password])
+        with contextlib.closing(gateway.store):
+            client = TestClient(
+                create_app(gateway), base_url="http://127.0.0.1", follow_redirects=False
+            )
+            if not cookie:
+                client.post("/login", data={"password": password})
+                cookie = client.cookies["earmark_session"]
+            client.cookies.set("earmark_session", cookie)
+            statuses.append(client.get("/").status_code)
+    assert statuses == [200, 200, 303]
+
+
+def test_vendored_files_are_the_ones_that_the_notice_names():
+    folder = resources.files("earmark_gateway.web") / "static" / "vendor"
+    notice = (folder / "NOTICE.txt").read_text("utf-8")
+    named = re.findall(r"^(\S+\.js)\s.*?sha256 (\w{64})", notice, re.DOTALL | re.MULTILINE)
+    files = {item.name for item in folder.iterdir() if item.name.endswith(".js")}
+    assert {name for name, _ in named} == files
+    for name, digest in named:
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+
+
+@pytest.mark.parametrize("minutes", ["", "x", "0", "-5", "1441", "9" * 30, "1.5"])
+def test_a_pause_lasts_at_most_a_day(open_page, minutes):
+    gateway, client = open_page
+    token = re.search(r'name="form_token" value="(\w+)"', client.get("/").text)[1]
+    answer = client.post("/snooze", data={"form_token": token, "minutes": minutes})
+    assert answer.status_code == 400
+    with gateway.store.read() as tx:
+        assert not tx.snoozes(gateway.clock.now_ms())
+
+
+@pytest.mark.parametrize("query", ["before=x", "before=" + "9" * 40, "before=-1", "room=none"])
+def test_a_strange_address_shows_an_ordinary_page(open_page, query):
+    _, client = open_page
+    assert client.get(f"/timeline?{query}").status_code == 200
+
+
+def test_what_is_gone_is_said(open_page):
+    _, client = open_page
+    answer = client.get("/alerts/4711")
+    assert (answer.status_code, "no longer stored" in answer.text) == (404, True)
 
 
 def test_a_damaged_hash_never_matches():

@@ -18,7 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from earmark_gateway.errors import GatewayError
-from earmark_gateway.links import LinkError
+from earmark_gateway.links import LinkError, secret_of
 from earmark_gateway.metrics import Metrics
 from earmark_gateway.web import views
 from earmark_gateway.web.live import Live
@@ -30,6 +30,7 @@ from earmark_gateway.web.session import (
     Sessions,
     bearer_matches,
     password_matches,
+    session_key,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class Pages:
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self.sessions = Sessions()
+        password_hash = gateway.config.web.password_hash.get_secret_value()
+        self.sessions = Sessions(session_key(secret_of(gateway.store), password_hash))
         self.limit = LoginLimit()
         self.live = Live()
         self.numbers = Metrics(gateway)
@@ -129,7 +131,7 @@ class Pages:
             if not self.sessions.form_token_matches(
                 self.cookie(request), str(form.get("form_token", ""))
             ):
-                return PlainTextResponse("This form is out of date. Go back, reload.", 403)
+                return self.message("This page was out of date. Open it again and repeat.", 403)
             return await handler(request, form)
 
         return guarded
@@ -211,7 +213,7 @@ class Pages:
     async def snooze(self, request: Request, form: Any) -> Response:
         """Hold back what is not critical for a while."""
         minutes = str(form.get("minutes", ""))
-        if not minutes.isdecimal() or not 0 < int(minutes[:6]) <= _MAX_SNOOZE_MIN:
+        if not (minutes.isdecimal() and len(minutes) < 5 and 0 < int(minutes) <= _MAX_SNOOZE_MIN):
             return self.message("A pause lasts at most a day.", 400)
         by = views.person_id(self.gateway, request.cookies.get(_WHO, ""))
         await asyncio.to_thread(self.gateway.snooze, minutes=int(minutes), by=by)

@@ -1,4 +1,4 @@
-"""Login, sessions and form tokens, without any state on the server but the signing key.
+"""Login, sessions and form tokens, without any state on the server but a signing key.
 
 A session is a signed expiry time in a cookie; a form token is derived from the session, so that
 another site can neither read nor guess it (OWASP: HMAC-based token pattern).
@@ -25,6 +25,15 @@ def hash_password(password: str) -> str:
     return PasswordHasher().hash(password)
 
 
+def session_key(secret: bytes, password_hash: str) -> bytes:
+    """Derive the key of sessions from the installation's secret.
+
+    A restart leaves people signed in, and all replicas accept a session; a new password signs
+    everybody out.
+    """
+    return hmac.digest(secret, b"session:" + password_hash.encode(), hashlib.sha256)
+
+
 def password_matches(password_hash: str, password: str) -> bool:
     """Compare in constant time; a damaged hash never matches."""
     try:
@@ -47,10 +56,10 @@ class Sessions:
     Attributes
     ----------
     key : bytes
-        New at every start: a restart signs everybody out.
+        From `session_key`.
     """
 
-    key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    key: bytes
 
     def issue(self, now_s: float) -> str:
         """Return a cookie value."""
