@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from firmware_kit import RATE_HZ, ROOT, evening, write_wav
 from tools import require_tool
+from week import run_week
 
 HOST = ROOT / "firmware" / "host"
 C_TESTS = sorted(path.stem for path in (HOST / "test").glob("test_*.c"))
@@ -73,6 +74,23 @@ def test_a_week_with_faults_loses_no_critical_event(sanitized):
     assert result["events"] > 2000
     assert result["boots"] == 21
     assert result["duplicates"] > 0, "the faults must have forced repetitions"
+
+
+def test_a_day_of_faults_against_the_real_gateway(sanitized, tmp_path):
+    """The short form of a week: docs/firmware.md has the command for the long one."""
+    result = run_week(sanitized / "test" / "test_week", 1, tmp_path)
+    critical, stored = result["critical"], result["episodes"]
+    assert result["events"] > 300
+    assert result["restarts"] > 5
+    assert result["counts"]["duplicates"] > 0, "the faults must have forced repetitions"
+    assert set(result["counts"]) == {"events", "duplicates"}, "every message was understood"
+    assert len(critical) > 100
+    assert set(critical) <= set(stored)
+    assert len(stored) == len(set(stored))
+    assert result["gaps"] == 0
+    # Sanitizers keep freed memory for a while; SQLite fills its cache.
+    assert result["device_growth_bytes"] < 1 << 20
+    assert result["gateway_growth_bytes"] < 16 << 20
 
 
 def test_all_tasks_together_with_thread_sanitizer(tmp_path, stand_in_dir):
