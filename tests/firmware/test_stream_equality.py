@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from earmark_dsp.spec import load_spec
-from earmark_training.detector import DetectorParams, LabelParams
-from earmark_training.stream import detect, trace_stream
+from earmark_training.deploy.simulate import build_simulator
+from earmark_training.detector import DetectorParams, Event, LabelParams
+from earmark_training.stream import detect, run_bundle, trace_stream
 from firmware_kit import RATE_HZ, evening, write_wav
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+
+from bundle_kit import make_bundle, t3, t4, tone
 
 NEWEST_ROWS, HALF, CONTRAST, SURE, NO = 12, 32, 24, 115, -120
 PARAMS = DetectorParams(
@@ -54,17 +61,16 @@ def hours_of_happenings() -> np.ndarray:
     return np.concatenate(parts)
 
 
-@pytest.mark.parametrize("chunking", ["wav", "pcm"])
-def test_simulator_and_streaming_evaluation_agree(simulator, tmp_path, chunking):
-    pcm = hours_of_happenings()
-    trace = trace_stream(
-        load_spec("logmel-64-20ms"), StandInNetwork(), pcm, hop_frames=PARAMS.hop_frames
-    )
-    expected = []
-    for event in detect(trace, PARAMS):
+Told = list[tuple[object, ...]]
+
+
+def as_told(events: list[Event]) -> Told:
+    """What the wire format says of each event."""
+    told: Told = []
+    for event in events:
         begins = event.phase.name in {"START", "ONCE"}
         at_s = event.onset_s if begins else event.at_s
-        expected.append(
+        told.append(
             (
                 event.label,
                 event.phase.name.lower(),
@@ -74,19 +80,52 @@ def test_simulator_and_streaming_evaluation_agree(simulator, tmp_path, chunking)
                 round(event.threshold, 3),
             )
         )
-    assert len(expected) > 30
-    if chunking == "wav":
-        source = ["--wav", write_wav(tmp_path / "a.wav", pcm)]
-        stdin = None
-    else:
-        source, stdin = ["--pcm", "-"], pcm.tobytes()
+    return told
+
+
+def told_by(simulator: Path, *source: object, stdin: bytes | None = None) -> Told:
+    """Events of a simulator's run, in the order in which it sent them."""
     run = subprocess.run(
-        [simulator, *source, "--loopback"], input=stdin, capture_output=True, check=True
+        [simulator, *map(str, source), "--loopback"], input=stdin, capture_output=True, check=True
     )
-    told = []
+    told: Told = []
     for line in run.stdout.decode("ascii").splitlines():
         verb, _, _, topic, payload = line.split("\t")
         if verb == "PUB" and topic.endswith("/event"):
             e = json.loads(payload)
             told.append((e["event_type"], e["phase"], e["up_ms"], e["dur_ms"], e["conf"], e["thr"]))
+    return told
+
+
+@pytest.mark.parametrize("chunking", ["wav", "pcm"])
+def test_simulator_and_streaming_evaluation_agree(simulator, tmp_path, chunking):
+    pcm = hours_of_happenings()
+    trace = trace_stream(
+        load_spec("logmel-64-20ms"), StandInNetwork(), pcm, hop_frames=PARAMS.hop_frames
+    )
+    expected = as_told(detect(trace, PARAMS))
+    assert len(expected) > 30
+    if chunking == "wav":
+        told = told_by(simulator, "--wav", write_wav(tmp_path / "a.wav", pcm))
+    else:
+        told = told_by(simulator, "--pcm", "-", stdin=pcm.tobytes())
     assert told == expected
+
+
+def alarms_and_a_hum() -> np.ndarray:
+    """Smoke alarm (T3), CO alarm (T4) and a hum, one after the other in noise, twice."""
+    quiet = np.zeros(6 * RATE_HZ)
+    once = [0.2 * t3(), quiet, 0.2 * t4(), quiet, 0.1 * tone(250.0, 4.0), quiet]
+    audio = np.concatenate(2 * once)
+    audio += 0.001 * np.random.default_rng(11).standard_normal(len(audio))
+    return np.clip(np.round(audio * 32768), -32768, 32767).astype("<i2")
+
+
+def test_a_bundle_with_cadences_and_several_labels_agrees(tmp_path):
+    """Everything that `earmark train` writes, compiled: cadence check and network together."""
+    bundle = make_bundle(tmp_path / "bundle")
+    pcm = alarms_and_a_hum()
+    expected = as_told(run_bundle(bundle, pcm))
+    assert {"smoke_alarm", "co_alarm", "hum"} <= {label for label, *_ in expected}
+    simulator = build_simulator(tmp_path / "bundle" / "c", tmp_path / "simulator")
+    assert told_by(simulator, "--wav", write_wav(tmp_path / "a.wav", pcm)) == expected
