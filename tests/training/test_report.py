@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html.parser
 import json
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from earmark_datasets.audio import read_pcm_cached
+from earmark_dsp.errors import EarmarkError
 from earmark_training import report, report_clips, report_measure
 from earmark_training.cli import main
 from earmark_training.deploy import bundle_training as kept
@@ -247,6 +249,39 @@ def test_a_known_fold_is_held_out_unless_another_is_named(trained):
     assert {clip.fold for clip in manifest.clips} == {TEST_FOLD}
     assert name == f"{trained[1].clips[0].path.parent.name}/manifest.csv, fold 3"
     assert "trained with fold 3 held out" in held_out(bundle, None, 1)[1]
+
+
+def test_clips_of_labels_that_the_network_lacks_are_left_out_and_counted(trained, tmp_path):
+    from earmark_datasets.manifest import Manifest, save_manifest
+    from earmark_training.report_cli import held_out
+
+    renamed = [
+        dataclasses.replace(clip, label="siren") if clip.label == "hum" else clip
+        for clip in trained[1].clips
+    ]
+    save_manifest(Manifest(tuple(renamed)), tmp_path / "m.csv")
+    clips, name = held_out(trained[0], tmp_path / "m.csv", None)
+    assert set(clips.labels) == {"beep", "hiss"}
+    assert "2 clips of other labels left out" in name
+    none = [dataclasses.replace(clip, label="siren") for clip in trained[1].clips]
+    save_manifest(Manifest(tuple(none)), tmp_path / "none.csv")
+    with pytest.raises(EarmarkError, match="none of the labels siren"):
+        held_out(trained[0], tmp_path / "none.csv", None)
+
+
+def test_without_comparable_layers_the_report_goes_on(trained, tmp_path):
+    """A float network of another build: its clips are scored, its layers are not compared."""
+    keras = pytest.importorskip("keras")
+    shape = trained[2].model.input_shape[1:]
+    inputs = keras.Input(shape)
+    scores = keras.layers.Dense(6, activation="softmax")(keras.layers.Flatten()(inputs))
+    other = kept.float_bytes(keras.Model(inputs, scores))
+    bundle = rewrite_bundle(trained[0], tmp_path / "b", extra_files={kept.FLOAT_FILE: other})
+    out = tmp_path / "out"
+    assert run("report", str(bundle.path), "-o", str(out), "--no-execute") == 0
+    content = (out / "report.html").read_text()
+    assert "SQNR dB" not in content
+    assert "votes differ" in content
 
 
 def test_conditions_come_in_order(clips):

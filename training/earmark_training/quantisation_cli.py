@@ -15,6 +15,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from earmark_training.deploy.bundle import Bundle
+    from earmark_training.quantisation import LayerError
     from earmark_training.quantisation_remedies import Material, Remedy
     from earmark_training.report import Findings
 
@@ -146,8 +147,8 @@ def _json(findings: Findings, tried: list[Remedy]) -> dict[str, Any]:
 
 
 def _print(findings: Findings, tried: list[Remedy], limit: float, console: Console) -> None:
-    from earmark_training.report_clips import verdict, worst_layer
-    from earmark_training.report_html import number, percent
+    from earmark_training.report_clips import verdict
+    from earmark_training.report_html import percent
     from earmark_training.report_measure import FLOAT, C
 
     clips = findings.clips
@@ -161,11 +162,22 @@ def _print(findings: Findings, tried: list[Remedy], limit: float, console: Conso
         accuracies = (percent(part.accuracy(a)) for a in (FLOAT, C))
         table.add_row(part.kind, part.name, str(part.n), *accuracies, f"{lost:+.1f}", style=style)
     console.print(table)
+    if findings.layers:
+        _print_layers(findings.layers, console)
+    console.print(verdict(clips, limit), highlight=False)
+    if tried:
+        _print_remedies(tried, console)
+
+
+def _print_layers(found: list[LayerError], console: Console) -> None:
+    from earmark_training.report_clips import worst_layer
+    from earmark_training.report_html import number
+
     layers = Table(title="int8 against float, layer by layer")
     for heading in ("layer", "SQNR dB", "change dB", "codes used", "clipped"):
         layers.add_column(heading, justify="left" if heading == "layer" else "right")
-    worst = worst_layer(findings.layers)
-    for layer in findings.layers:
+    worst = worst_layer(found)
+    for layer in found:
         layers.add_row(
             layer.name,
             number(layer.sqnr_db, ".1f"),
@@ -175,9 +187,7 @@ def _print(findings: Findings, tried: list[Remedy], limit: float, console: Conso
             style="bold yellow" if layer is worst else None,
         )
     console.print(layers)
-    console.print(verdict(clips, limit), f"Most is lost in {worst.name}.", highlight=False)
-    if tried:
-        _print_remedies(tried, console)
+    console.print(f"Most is lost in {worst.name}.", highlight=False)
 
 
 def _print_remedies(tried: list[Remedy], console: Console) -> None:

@@ -87,7 +87,11 @@ def measure(findings: Findings, data: Path | None, fold: int | None, ui: Any) ->
         ui.say(f"no held-out clips: {exc.what}")
         return
     import_tensorflow()
-    float_model = load_float(bundle)
+    try:
+        float_model = load_float(bundle)
+    except EarmarkError as exc:
+        ui.say(f"no float network: {exc.what}")
+        float_model = None
     with ui.step(f"Scoring {len(clips.clips)} clips, also in noise") as step:
         findings.clips = measure_clips(
             bundle,
@@ -99,26 +103,42 @@ def measure(findings: Findings, data: Path | None, fold: int | None, ui: Any) ->
     if float_model is not None:
         with ui.step("Comparing layers, float and int8"):
             windows = clip_windows(bundle, clips, N_LAYER_WINDOWS)
-            findings.layers = layer_errors(
-                float_tflite(float_model), bundle.tflite, windows, bundle.spec
-            )
+            try:
+                findings.layers = layer_errors(
+                    float_tflite(float_model), bundle.tflite, windows, bundle.spec
+                )
+            except EarmarkError as exc:
+                ui.say(f"no comparison of layers: {exc.what}")
 
 
 def held_out(bundle: Bundle, data: Path | None, fold: int | None) -> tuple[Manifest, str]:
     """Return the clips that the training did not see, and what to call them.
 
+    Clips of labels that the network does not have are left out, and counted in the name.
+
     Raises
     ------
     EarmarkError
-        If they cannot be found, or the bundle does not say which fold was held out.
+        If there are none, or the bundle does not say which fold was held out.
     """
+    from earmark_datasets.manifest import Manifest
+
     from earmark_training.report_html import place
 
     _, clips, path = split_of(bundle, data, fold)
     known = (bundle.info.metrics.get("training") or {}).get("test_fold")
     chosen = fold if fold is not None else known
     seen = "" if known in (None, chosen) else f" (trained with fold {known} held out)"
-    return clips, f"{place(path)}, fold {chosen}{seen}"
+    names = bundle.info.class_names
+    known_clips = tuple(clip for clip in clips.clips if clip.label in names)
+    if not known_clips:
+        raise EarmarkError(
+            f"the network has none of the labels {', '.join(clips.labels)}",
+            f"its labels are {', '.join(names)}",
+        )
+    n_others = len(clips.clips) - len(known_clips)
+    others = f" ({n_others} clips of other labels left out)" if n_others else ""
+    return Manifest(known_clips), f"{place(path)}, fold {chosen}{seen}{others}"
 
 
 def split_of(
