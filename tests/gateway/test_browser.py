@@ -274,7 +274,18 @@ def test_the_page_follows_what_happens(tmp_path, serve, visit):
     assert browser.clean()
 
 
-def test_a_page_whose_gateway_is_gone_says_so(tmp_path, visit):
+def test_an_emergency_stands_above_newer_worries(tmp_path, serve, visit):
+    house = House(tmp_path, login=False)
+    house.live_two_days()
+    house.smoke()
+    house.hear("b2c3d4e5f6a1", "cough")
+    page = visit(serve(house), size=PHONE).open("/")
+    expect(page.locator("h1")).to_have_text("Smoke alarm in the kitchen")
+    titles = ["Smoke alarm in the kitchen", "Cough in the bedroom"]
+    expect(page.locator("article h2")).to_have_text(titles)
+
+
+def test_a_page_whose_gateway_is_gone_says_so(tmp_path, visit, caplog):
     house = House(tmp_path, login=False)
     house.live_two_days()
     with contextlib.closing(house):
@@ -284,6 +295,7 @@ def test_a_page_whose_gateway_is_gone_says_so(tmp_path, visit):
         expect(page.locator("#stale")).to_be_hidden()
         server.stop()
         expect(page.locator("#stale")).to_be_visible()
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_a_link_from_a_notification_needs_no_login_and_works_once(tmp_path, serve, visit):

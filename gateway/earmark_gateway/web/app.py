@@ -332,12 +332,14 @@ class Pages:
         async def stream() -> AsyncIterator[str]:
             with self.live.subscribe() as changed:
                 yield "retry: 3000\n\n"
-                while True:
+                while not self.live.ended:
                     try:
                         await asyncio.wait_for(changed.wait(), _PING_S)
                     except TimeoutError:
                         yield ": still here\n\n"
                         continue
+                    if self.live.ended:
+                        return
                     changed.clear()
                     yield "event: change\ndata: now\n\n"
                     await asyncio.sleep(_PAUSE_S)
@@ -351,7 +353,7 @@ def create_app(gateway: Gateway) -> Starlette:
     """Build the application for a running gateway."""
     pages = Pages(gateway)
     reading, changing = pages.reading, pages.changing
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", reading(pages.now)),
             Route("/timeline", reading(pages.timeline)),
@@ -377,3 +379,5 @@ def create_app(gateway: Gateway) -> Starlette:
         ],
         middleware=[Middleware(SecurityHeaders, allowed_hosts=views.allowed_hosts(gateway))],
     )
+    app.state.live = pages.live
+    return app

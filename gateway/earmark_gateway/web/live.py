@@ -17,6 +17,7 @@ class Live:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pages: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
+        self.ended = False
 
     def changed(self, _changes: list[Any]) -> None:
         """Wake every page (any thread)."""
@@ -25,6 +26,11 @@ class Live:
         for event, loop in pages:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(event.set)
+
+    def end(self) -> None:
+        """Let every stream finish: the server waits for its answers when it stops."""
+        self.ended = True
+        self.changed([])
 
     @contextmanager
     def subscribe(self) -> Iterator[asyncio.Event]:

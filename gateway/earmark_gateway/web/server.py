@@ -45,8 +45,10 @@ class WebServer:
                 "choose another web.port in the configuration",
             ) from exc
         self.port: int = self._socket.getsockname()[1]
+        app = create_app(gateway)
+        self._live = app.state.live
         config = uvicorn.Config(
-            create_app(gateway),
+            app,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -64,5 +66,6 @@ class WebServer:
     def stop(self) -> None:
         """Close open pages and stop listening."""
         self._server.should_exit = True
+        self._live.end()
         self._thread.join(_STOP_TIMEOUT_S)
         self._socket.close()

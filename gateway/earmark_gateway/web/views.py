@@ -123,6 +123,7 @@ def now_values(gateway: Gateway) -> dict[str, Any]:
             for alert in tx.alerts(limit=PAGE_SIZE)
             if alert.state == "unanswered" and now_ms - alert.opened_ms < DAY_MS
         ]
+        waiting.sort(key=_urgency)
         alerts = [view_of(tx, gateway.config, alert, now_ms) for alert in waiting]
         # The gateway's own test sounds are not of the house: read a few more to leave them out.
         episodes = [e for e in tx.timeline(limit=3 * RECENT) if e.device_id != own][:RECENT]
@@ -144,6 +145,11 @@ def now_values(gateway: Gateway) -> dict[str, Any]:
         "devices": devices,
         "snoozes": snoozes,
     }
+
+
+def _urgency(alert: model.Alert) -> tuple[bool, bool, int]:
+    """Sort key: what may be an emergency first, then sounds before devices, then the latest."""
+    return alert.severity != "critical", alert.label in INTERNAL, -alert.id
 
 
 def _state(
