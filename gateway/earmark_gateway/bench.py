@@ -1,7 +1,8 @@
 """Measures the gateway: ``python -m earmark_gateway.bench [PART ...]`` -> build/bench/gateway.json.
 
-Parts: ``store``, ``start`` (seconds), ``kill_loop`` (14 minutes), ``fleet`` (12 minutes). Parts
-that are not run keep their figures of the last run. Real mosquitto, real files, one run: +-30 %.
+Parts: ``store``, ``live``, ``start`` (seconds), ``kill_loop`` (14 minutes), ``fleet`` (12
+minutes). Parts that are not run keep their figures of the last run. Real mosquitto, real files,
+one run: +-30 %.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import msgspec
 from rich.console import Console
 
 from earmark_gateway import topics
+from earmark_gateway.bench_live import live_events_per_s
 from earmark_gateway.clock import SystemClock
 from earmark_gateway.config import Config
 from earmark_gateway.ingest import Incoming, Processor
@@ -310,6 +312,12 @@ def _part_store(folder: Path) -> dict[str, Any]:
     }
 
 
+def _part_live(folder: Path) -> dict[str, Any]:
+    ids = [f"bench{i:03}" for i in range(_N_DEVICES)]
+    rate, cpu_s = live_events_per_s(folder, list(_messages(_N_EVENTS // 2)), ids)
+    return {"live_events_per_s": round(rate), "live_cpu_us_per_event": round(cpu_s * 1e6)}
+
+
 def _part_start(folder: Path) -> dict[str, Any]:
     seconds, mib = start_and_size(folder)
     return {"start_s": round(seconds, 2), "rss_mb": round(mib, 1)}
@@ -335,6 +343,7 @@ def _part_fleet(folder: Path) -> dict[str, Any]:
 
 PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "store": _part_store,
+    "live": _part_live,
     "start": _part_start,
     "kill_loop": _part_kill_loop,
     "fleet": _part_fleet,

@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earmark_gateway.errors import GatewayError
@@ -27,7 +28,6 @@ from earmark_gateway.simulate.fleet import Fleet, FleetOptions, run_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from earmark_gateway.simulate.device import Key
 
@@ -117,13 +117,25 @@ class Victim:
             self.kills += 1
         self._process.wait()
 
+    def cpu_s(self) -> float:
+        """Processor time that it has used since it was started, seconds."""
+        assert self._process is not None  # noqa: S101 - started before
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text("ascii").rsplit(") ", 1)[1]
+        user, system = fields.split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def ensure(self) -> None:
         """Start it again if it has ended by itself."""
         if self._process is None or self._process.poll() is not None:
             self.start()
 
     def stop(self) -> None:
-        """End it properly."""
+        """End it properly, for good."""
+        self.end()
+        self._log.close()
+
+    def end(self) -> None:
+        """End it properly; it can be started again."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
@@ -131,7 +143,6 @@ class Victim:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        self._log.close()
 
 
 def write_mosquitto_config(folder: Path, port: int) -> Path:
