@@ -125,21 +125,33 @@ def _dequantised(tensor: Any) -> np.ndarray:
 
 def trunk(x: Any, n_blocks: int, *, first: int = 0) -> Any:
     """Apply the stem (if `first` is 0) and blocks `first` .. `n_blocks` - 1 to a feature map."""
-    from keras import layers
+    from keras import initializers, layers
+
+    # For untrained copies, as in cost estimates: activations keep an ordinary size.
+    he = "he_normal"
 
     def relu6(x: Any, name: str) -> Any:
         return layers.ReLU(max_value=6.0, name=name)(x)
 
     if not first:
         channels, stride = _STEM
-        x = layers.Conv2D(channels, 3, strides=stride, padding="same", name="stem")(x)
+        x = layers.Conv2D(
+            channels, 3, strides=stride, padding="same", kernel_initializer=he, name="stem"
+        )(x)
         x = relu6(x, "stem_relu")
     for number in range(first, n_blocks):
         channels, stride = BLOCKS[number]
         name = f"block{number + 1}"
-        x = layers.DepthwiseConv2D(3, strides=stride, padding="same", name=f"{name}_depthwise")(x)
+        x = layers.DepthwiseConv2D(
+            3,
+            strides=stride,
+            padding="same",
+            # Keras counts all channels as inputs of a depthwise kernel; there are nine.
+            depthwise_initializer=initializers.RandomNormal(stddev=(2 / 9) ** 0.5),
+            name=f"{name}_depthwise",
+        )(x)
         x = relu6(x, f"{name}_depthwise_relu")
-        x = layers.Conv2D(channels, 1, name=f"{name}_pointwise")(x)
+        x = layers.Conv2D(channels, 1, kernel_initializer=he, name=f"{name}_pointwise")(x)
         x = relu6(x, f"{name}_pointwise_relu")
     return x
 
