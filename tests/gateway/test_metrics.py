@@ -7,6 +7,7 @@ import re
 import time
 
 import pytest
+from earmark_gateway import model
 from earmark_gateway.web.app import create_app
 from earmark_gateway.web.session import bearer_matches
 from prometheus_client.parser import text_string_to_metric_families
@@ -144,3 +145,20 @@ def test_the_text_follows_the_conventions_and_names_nobody(house):
                 assert re.fullmatch(r"[a-z_]+|[0-9.]+(dev\w*)?|\+Inf", value), value
     for secret in ("Marta", "Anna", "kitchen", "a1b2c3d4e5f6", "console", TOKEN):
         assert secret not in text
+
+
+def test_both_stores_count_notifications_by_state(store):
+    rows = [
+        model.NewOutboxRow(
+            key=f"k{i}", alert_id=None, recipient="anna", channel="c", kind="digest",
+            severity="notice", payload={}, next_ms=1,
+        )
+        for i in range(3)
+    ]  # fmt: skip
+    with store.write() as tx:
+        assert tx.count_outbox() == {}
+        for row in rows:
+            assert tx.insert_outbox(row, now_ms=1)
+    store.claim_outbox("one", now_ms=2, lease_ms=1000, limit=1)
+    with store.read() as tx:
+        assert tx.count_outbox() == {"pending": 2, "leased": 1}
