@@ -25,6 +25,8 @@ from earmark_gateway.service import Gateway
 from earmark_gateway.store.sqlite import SqliteStore
 from earmark_gateway.writer import Writer
 from gwkit import Bench, config, encode, event_fields, incoming
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
 
 def wait_for(condition, timeout_s=60.0, what="condition"):
@@ -249,7 +251,9 @@ def test_acknowledgements_of_an_old_connection_are_dropped(tmp_path):
         link.stop()
 
 
-@pytest.mark.parametrize("broken", ["deliver", "handler", "_on_connect", "_on_disconnect"])
+@pytest.mark.parametrize(
+    "broken", ["deliver", "handler", "_on_connect", "_on_subscribe", "_on_disconnect"]
+)
 def test_an_exception_in_any_callback_leaves_the_link_alive(mosquitto, broken):
     received, fail = [], threading.Event()
     fail.set()
@@ -292,6 +296,21 @@ def test_an_exception_in_any_callback_leaves_the_link_alive(mosquitto, broken):
     assert link._client._thread.is_alive()
     client.loop_stop()
     link.stop()
+
+
+def test_refused_subscriptions_are_no_connection():
+    link = MqttLink(config(), SystemClock(), print)
+    granted = ReasonCode(PacketTypes.SUBACK, "Granted QoS 1")
+    refused = ReasonCode(PacketTypes.SUBACK, "Not authorized")
+    link._subscribe_mid = 7
+    link._on_subscribe(link._client, None, 7, [granted, refused])
+    assert not link.connected
+    assert link.lost_since_s is not None  # counts towards "cannot reach its message broker"
+    link._on_subscribe(link._client, None, 6, [granted])
+    assert not link.connected
+    link._on_subscribe(link._client, None, 7, [granted, granted])
+    assert link.connected
+    assert link.lost_since_s is None
 
 
 def test_a_half_open_connection_is_noticed_and_replaced(tmp_path):
