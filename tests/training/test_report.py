@@ -182,9 +182,17 @@ def test_stream_figures_are_shown_with_intervals(trained):
              "cycles_median": 2.1, "cycles_max": 2.6}
         ],
         "recorded": {"smoke_alarm": [{"clip": "hall", "found": False}]},
+        "beeps": {"n_clips": 7, "alarms_raised": [{"event": "co_alarm", "clip": "oven"}]},
     }  # fmt: skip
     content = report.html_page(report.Findings(trained[0], streams=streams))
-    for shown in ("3/4", "2.9 to 86.7", "5/5", "<b>missed</b>", "<td>fridge</td><td>2</td>"):
+    for shown in (
+        "3/4",
+        "2.9 to 86.7",
+        "5/5",
+        "<b>missed</b>",
+        "1 alarms: co_alarm by oven",
+        "<td>fridge</td><td>2</td>",
+    ):
         assert shown in content
     assert "<script>" not in content
 

@@ -207,6 +207,11 @@ def _card_figures(findings: Findings) -> list[str]:
             f"{row['n_confused']} confused"
             for row in findings.streams["alarms"]
         ]
+        if beeps := findings.streams.get("beeps"):
+            lines.append(
+                f"- {beeps['n_clips']} recorded beeps and ringtones: "
+                f"{len(beeps['alarms_raised'])} taken for an alarm"
+            )
     estimate = findings.estimate
     if estimate is not None and estimate.instructions is not None:
         lines.append(

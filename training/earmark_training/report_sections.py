@@ -115,6 +115,19 @@ def stream_section(streams: dict[str, Any] | None) -> str:
         f"{page.table(head, rows)}{_causes(home.get('false_alarms', ()))}"
         f"<h3>Synthetic alarms at 0 dB SNR in rooms</h3>"
         f"{page.table(alarm_head, alarms)}<h3>Recorded alarms</h3><ul>{recorded}</ul>"
+        f"{_beeps(streams.get('beeps'))}"
+    )
+
+
+def _beeps(beeps: dict[str, Any] | None) -> str:
+    """Return whether recorded beeps and ringtones were taken for alarms."""
+    if beeps is None:
+        return ""
+    raised = beeps["alarms_raised"]
+    which = "; ".join(f"{page.text(r['event'])} by {page.text(r['clip'])}" for r in raised)
+    return (
+        f"<p>{beeps['n_clips']} recorded beeps and ringtones, repeated for half a minute: "
+        f"{len(raised)} alarms{': ' if which else ''}{which}.</p>"
     )
 
 
