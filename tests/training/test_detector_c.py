@@ -176,3 +176,22 @@ def test_front_ends_without_bands_have_no_cadence():
     params = default_params(("smoke_alarm",), spec=load_spec("mfcc-13"), hop_frames=25)
     assert params.min_contrast == 0
     assert params.labels[0].cadence is Cadence.NONE
+
+
+PATTERNS_NEAR_T4 = {
+    "five pulses": ((0.1, 0.1, 5.0), 5),
+    "six pulses": ((0.1, 0.1, 5.0), 6),
+    "alarm clock": ((0.08, 0.08, 0.6), 4),
+    "faster clock": ((0.0625, 0.0625, 0.56), 4),
+    "four long beeps": ((0.5, 0.5, 1.5), 4),
+}
+
+
+@pytest.mark.parametrize("spec_name", ["logmel-64-20ms", "yamnet-64"])
+@pytest.mark.parametrize("name", PATTERNS_NEAR_T4)
+def test_one_pulse_more_or_a_broken_pause_is_no_alarm(spec_name, name):
+    times_s, n_pulses = PATTERNS_NEAR_T4[name]
+    for scale in (0.9, 1.0, 1.1):
+        stretched = tuple(scale * t for t in times_s)
+        beeps = bundle_kit.pattern(stretched, n_pulses, 20, 3100.0)[: 50 * bundle_kit.RATE]
+        assert hear(bundle_kit.scene([(5, beeps, 0.1)], 60, seed=1), spec_name) == [], scale

@@ -24,6 +24,7 @@ typedef struct {
 typedef struct {
     const segment_t *segments;
     uint8_t n_segments;
+    int16_t pulse_ms;
     int16_t last_pulse_end_ms;
     int16_t end_ms;        /* of the last segment: the decision comes this long after the onset */
     uint16_t merge_ms;     /* two matches closer than this are one burst */
@@ -52,16 +53,24 @@ static const uint16_t T4_SCALES[] = {880, 910, 940, 970, 1000, 1030, 1060, 1090,
 /* ISO 8201 allows 10 %; a recorded smoke alarm repeats every 3.27 s, so T3 reaches further down.
  * UL 2034: 5 s pause, 10 %. */
 static const pattern_t PATTERNS[EM_CADENCE_PATTERNS] = {
-    {T3_SEGMENTS, COUNT(T3_SEGMENTS), 2500, 3380, 500, 3100, 4600, T3_SCALES, COUNT(T3_SCALES)},
-    {T4_SEGMENTS, COUNT(T4_SEGMENTS), 700, 1500, 300, 5000, 6400, T4_SCALES, COUNT(T4_SCALES)},
+    {T3_SEGMENTS, COUNT(T3_SEGMENTS), 500, 2500, 3380, 500, 3100, 4600, T3_SCALES,
+     COUNT(T3_SCALES)},
+    {T4_SEGMENTS, COUNT(T4_SEGMENTS), 100, 700, 1500, 300, 5000, 6400, T4_SCALES, COUNT(T4_SCALES)},
 };
 
 #define SAME_LENGTH 9
+/* One pulse more than the pattern: this long and loud, in percent of the burst's pulses, and a
+ * tone. Alarm clocks (four 0.1 s beeps every second) and five pulses with a long pause are no T4.
+ */
+#define EXTRA_LENGTH_PERCENT 70u
+#define EXTRA_LEVEL_PERCENT 85u
+#define PAUSE_MARGIN_MS 70u /* after the last pulse: rows overlap and rooms ring */
 
 typedef struct {
     uint32_t start_ms;
-    uint16_t length_ms; /* first to last pulse */
-    uint16_t quality_permille;
+    uint16_t quality_permille; /* 0: none, or contradicted by a pulse in its pause */
+    uint8_t scale;             /* index into scales_permille */
+    uint8_t extra_level;       /* row value + 128 from which a sound in the pause is a pulse */
 } burst_t;
 
 struct em_cadence {
@@ -182,7 +191,8 @@ static uint32_t age_steps(const em_cadence_t *self, const pattern_t *pattern, in
 /* Pearson's correlation of the track with the pattern, permille; 0 where a pulse is weaker than a
  * silence. With S sums and n counts over pulses (1) and silences (0):
  * r^2 = (S1 n0 - S0 n1)^2 / (n1 n0 (n sum(x^2) - S^2)). */
-static uint32_t match(const em_cadence_t *self, const pattern_t *pattern, uint32_t scale) {
+static uint32_t match(const em_cadence_t *self, const pattern_t *pattern, uint32_t scale,
+                      uint8_t *extra_level) {
     uint32_t sums[2] = {0u, 0u}, counts[2] = {0u, 0u}, squares = 0u;
     uint32_t weakest_pulse = UINT32_MAX, strongest_silence = 0u; /* means, 8 fractional bits */
     for (uint32_t i = 0u; i < pattern->n_segments; ++i) {
@@ -214,6 +224,8 @@ static uint32_t match(const em_cadence_t *self, const pattern_t *pattern, uint32
     const uint64_t covariance = (uint64_t)sums[1] * counts[0] - (uint64_t)sums[0] * counts[1];
     const uint64_t variance =
         (uint64_t)counts[0] * counts[1] * (n * (uint64_t)squares - total * total);
+    *extra_level = (uint8_t)(sums[0] / counts[0] +
+                             (uint32_t)contrast * EXTRA_LEVEL_PERCENT / 100u / 256u + 1u);
     /* Thousandths of both before dividing: 1e6 * covariance^2 would overflow. */
     const uint32_t r = square_root(covariance * covariance * 1000u / (variance / 1000u + 1u));
     return r < 1000u ? r : 1000u;
@@ -233,6 +245,11 @@ static int remember(burst_t recent[RECENT], const burst_t *burst, int32_t merge_
     return 1;
 }
 
+/* First to last pulse. */
+static uint32_t length_ms(const pattern_t *pattern, const burst_t *burst) {
+    return (uint32_t)pattern->last_pulse_end_ms * pattern->scales_permille[burst->scale] / 1000u;
+}
+
 /* Looks for the burst one cycle earlier, in this track or a neighbour (a tone between two). */
 static const burst_t *partner(em_cadence_t *self, uint32_t which, uint32_t track,
                               const burst_t *burst) {
@@ -244,7 +261,8 @@ static const burst_t *partner(em_cadence_t *self, uint32_t which, uint32_t track
         for (uint32_t i = 0u; i < RECENT; ++i) {
             const burst_t *earlier = &self->bursts[which][t][i];
             const uint32_t cycle_ms = burst->start_ms - earlier->start_ms;
-            const int32_t differ_ms = (int32_t)burst->length_ms - (int32_t)earlier->length_ms;
+            const int32_t differ_ms =
+                (int32_t)length_ms(pattern, burst) - (int32_t)length_ms(pattern, earlier);
             if (differ_ms * differ_ms <= SAME_LENGTH * SAME_LENGTH * pattern->last_pulse_end_ms *
                                              pattern->last_pulse_end_ms / 10000 &&
                 earlier->quality_permille != 0u && cycle_ms >= pattern->cycle_min_ms &&
@@ -282,6 +300,78 @@ static int32_t prominence(const em_cadence_t *self, const pattern_t *pattern, ui
     return own * 256 / n - others * 256 / n_others;
 }
 
+/* How far the track stands out of its surroundings in the newest steps but `skip`. */
+static int32_t tonality(const em_cadence_t *self, uint32_t track, uint32_t skip, uint32_t steps) {
+    int32_t own = 0, others = 0, n_others = 0;
+    for (uint32_t age = skip; age < skip + steps; ++age) {
+        const uint32_t position = (self->newest + self->n_steps - age) % self->n_steps;
+        own += self->history[(size_t)track * self->n_steps + position];
+        for (int32_t distance = -3; distance <= 3; ++distance) {
+            const int32_t other = (int32_t)track + distance;
+            if (distance * distance >= 4 && other >= 0 && other < (int32_t)self->n_tracks) {
+                others += self->history[(size_t)other * self->n_steps + position];
+                ++n_others;
+            }
+        }
+    }
+    return own * 256 / (int32_t)steps - others * 256 / n_others;
+}
+
+/* Whether the newest steps but `skip` hold one pulse more than the burst may have. */
+static int extra_pulse(const em_cadence_t *self, uint32_t track, const burst_t *burst,
+                       uint32_t skip, uint32_t steps) {
+    const uint32_t sum = self->sum[skip + steps] - self->sum[skip];
+    /* PCEN lifts noise to the level of a tone: its pauses prove nothing. */
+    return self->config.clip_steps == 0u && sum >= burst->extra_level * steps &&
+           tonality(self, track, skip, steps) * 4 >= (int32_t)self->config.min_contrast * 256 * 5;
+}
+
+/* Steps that a pulse of the burst surely fills. */
+static uint32_t extra_steps(const em_cadence_t *self, const pattern_t *pattern,
+                            const burst_t *burst) {
+    const uint32_t ms =
+        (uint32_t)pattern->pulse_ms * pattern->scales_permille[burst->scale] / 1000u;
+    const uint32_t steps = ms * 1000u * EXTRA_LENGTH_PERCENT / 100u / self->step_us;
+    return steps > 2u ? steps : 2u;
+}
+
+/* Whether one pulse more was heard before or since the pulses of a burst that is news. */
+static int pause_is_broken(const em_cadence_t *self, const pattern_t *pattern, uint32_t track,
+                           const burst_t *burst) {
+    const uint32_t scale = pattern->scales_permille[burst->scale];
+    const uint32_t steps = extra_steps(self, pattern, burst);
+    const uint32_t margin = PAUSE_MARGIN_MS * 1000u / self->step_us;
+    const uint32_t oldest = age_steps(self, pattern, pattern->segments[0].from_ms, scale);
+    const uint32_t first = age_steps(self, pattern, 0, scale) + margin;
+    const uint32_t last = age_steps(self, pattern, pattern->last_pulse_end_ms, scale) - margin;
+    for (uint32_t skip = 0u; skip + steps <= oldest; ++skip) {
+        skip = skip + steps > last && skip < first ? first : skip;
+        if (skip + steps <= oldest && extra_pulse(self, track, burst, skip, steps)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* A pause must be a pause: bursts after which one more pulse is heard are forgotten. */
+static void watch_pauses(em_cadence_t *self, uint32_t which, uint32_t track, uint32_t now_ms) {
+    const pattern_t *pattern = &PATTERNS[which];
+    for (uint32_t i = 0u; i < RECENT; ++i) {
+        burst_t *burst = &self->bursts[which][track][i];
+        if (burst->quality_permille == 0u) {
+            continue;
+        }
+        const uint32_t steps = extra_steps(self, pattern, burst);
+        const uint32_t since_ms = now_ms - burst->start_ms;
+        const uint32_t first_ms =
+            length_ms(pattern, burst) + PAUSE_MARGIN_MS + steps * self->step_us / 1000u;
+        if (since_ms >= first_ms && since_ms <= pattern->cycle_min_ms &&
+            extra_pulse(self, track, burst, 0u, steps)) {
+            burst->quality_permille = 0u;
+        }
+    }
+}
+
 static void evaluate(em_cadence_t *self, uint32_t which, em_cadence_hit_t *hit, int *found) {
     const pattern_t *pattern = &PATTERNS[which];
     const uint32_t slowest = pattern->scales_permille[pattern->n_scales - 1u];
@@ -294,21 +384,23 @@ static void evaluate(em_cadence_t *self, uint32_t which, em_cadence_hit_t *hit, 
         if (!prepare_track(self, track, n)) {
             continue;
         }
-        burst_t burst = {0u, 0u, 0u};
-        uint32_t best_scale = 0u;
+        watch_pauses(self, which, track, now_ms);
+        burst_t burst = {0u, 0u, 0u, 0u};
         for (uint32_t i = 0u; i < pattern->n_scales; ++i) {
+            uint8_t extra_level = 0u;
             const uint32_t scale = pattern->scales_permille[i];
-            const uint32_t quality = match(self, pattern, scale);
+            const uint32_t quality = match(self, pattern, scale, &extra_level);
             if (quality >= BURST_MIN_PERMILLE && quality > burst.quality_permille) {
                 burst.quality_permille = (uint16_t)quality;
-                best_scale = scale;
+                burst.scale = (uint8_t)i;
+                burst.extra_level = extra_level;
                 burst.start_ms = now_ms - (uint32_t)pattern->end_ms * scale / 1000u;
-                burst.length_ms = (uint16_t)((uint32_t)pattern->last_pulse_end_ms * scale / 1000u);
             }
         }
         if (burst.quality_permille == 0u ||
-            prominence(self, pattern, track, best_scale) <
+            prominence(self, pattern, track, pattern->scales_permille[burst.scale]) <
                 (int32_t)self->config.min_contrast * 256 ||
+            pause_is_broken(self, pattern, track, &burst) ||
             !remember(self->bursts[which][track], &burst, pattern->merge_ms)) {
             continue;
         }
@@ -323,7 +415,8 @@ static void evaluate(em_cadence_t *self, uint32_t which, em_cadence_hit_t *hit, 
             /* 32-bit milliseconds wrap after 49 days: differences stay right. */
             hit->onset_us = self->step_end_us - (uint64_t)(now_ms - earlier->start_ms) * 1000u;
             hit->burst_end_us =
-                self->step_end_us - (uint64_t)(now_ms - burst.start_ms - burst.length_ms) * 1000u;
+                self->step_end_us -
+                (uint64_t)(now_ms - burst.start_ms - length_ms(pattern, &burst)) * 1000u;
             *found = 1;
         }
     }
