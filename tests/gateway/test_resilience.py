@@ -67,7 +67,7 @@ def publisher(port):
 def publish(client, n, topic="earmark/v1/demo/event"):
     for seq in range(1, n + 1):
         fields = event_fields(seq=seq, eid=f"5b1e-{seq}", event_type="dog")
-        client.publish(topic, encode(fields), qos=1).wait_for_publish(10)
+        client.publish(topic, encode(fields), qos=1).wait_for_publish(60)
 
 
 def link_to(port, deliver, **mqtt):
@@ -230,7 +230,6 @@ def test_acknowledgements_of_an_old_connection_are_dropped(tmp_path):
     (old,) = received
     with mosquitto_broker(port, tmp_path / "b"):
         wait_for(lambda: link.connected and link.epoch > old.epoch)
-        time.sleep(0.3)
         client = publisher(port)
         publish(client, 1)
         wait_for(lambda: len(received) == 2)
@@ -242,11 +241,13 @@ def test_acknowledgements_of_an_old_connection_are_dropped(tmp_path):
         wait_for(lambda: len(received) == 3, what="redelivery")
         # Control: the right acknowledgement, and nothing comes again.
         link.ack(received[2])
-        time.sleep(0.3)
+        # Packets keep their order: when this one is through, so is the acknowledgement.
+        link._client.publish("after/it", b"", qos=1).wait_for_publish(60)
         link._client._sock.shutdown(2)
         wait_for(lambda: link.epoch > received[2].epoch + 1 and link.connected)
-        time.sleep(0.5)
-        assert len(received) == 3
+        publish(client, 1, topic="earmark/v1/demo/health")
+        wait_for(lambda: len(received) >= 4)
+        assert [message.topic[-6:] for message in received[3:]] == ["health"]
         client.loop_stop()
         link.stop()
 
@@ -285,7 +286,7 @@ def test_an_exception_in_any_callback_leaves_the_link_alive(mosquitto, broken):
     if broken == "deliver":
         publish(client, 1)
     elif broken == "handler":
-        client.publish("other/topic", b"x", qos=1).wait_for_publish(5)
+        client.publish("other/topic", b"x", qos=1).wait_for_publish(60)
     else:
         link._client._sock.shutdown(2)
     wait_for(lambda: link.errors > 0, what="the exception")
@@ -321,11 +322,10 @@ def test_a_half_open_connection_is_noticed_and_replaced(tmp_path):
         # The broker's machine freezes: the socket stays open and silent.
         broker.send_signal(signal.SIGSTOP)
         try:
-            wait_for(lambda: not link.connected, timeout_s=20, what="loss noticed")
+            wait_for(lambda: not link.connected, what="loss noticed")
         finally:
             broker.send_signal(signal.SIGCONT)
-        wait_for(lambda: link.connected, timeout_s=20)
-        time.sleep(0.3)
+        wait_for(lambda: link.connected)
         client = publisher(port)
         publish(client, 1)
         wait_for(lambda: received)
@@ -334,20 +334,20 @@ def test_a_half_open_connection_is_noticed_and_replaced(tmp_path):
 
 
 def test_a_missing_echo_asks_for_a_restart(mosquitto, tmp_path):
-    settings = {"port": mosquitto, "echo_interval_s": 0.1, "echo_timeout_s": 1}
+    settings = {"port": mosquitto, "echo_interval_s": 0.1, "echo_timeout_s": 5}
     store = {"url": f"sqlite:///{tmp_path}/e.db"}
     gateway = Gateway(config(mqtt=settings, store=store))
     gateway.start()
-    assert gateway.mqtt.wait_connected(10)
-    for _ in range(15):
-        time.sleep(0.1)
-        assert gateway.stuck() == ""
+    assert gateway.mqtt.wait_connected(60)
+    for _ in range(3):
+        before = gateway.mqtt.echo_s
+        wait_for(lambda s=before: gateway.stuck() == "" and gateway.mqtt.echo_s > s, what="echo")
     # paho's thread hangs in a callback: connected, but nothing comes back.
     hang = threading.Event()
-    gateway.mqtt._deliver = lambda _: hang.wait(10)
+    gateway.mqtt._deliver = lambda _: hang.wait(60)
     client = publisher(mosquitto)
     publish(client, 1)
-    wait_for(lambda: gateway.stuck() == "no echo through the broker", timeout_s=5)
+    wait_for(lambda: gateway.stuck() == "no echo through the broker")
     hang.set()
     client.loop_stop()
     gateway.stop()
@@ -440,7 +440,7 @@ def test_a_channel_records_each_notification_before_it_sends_the_next(store):
     provider = Watching([])
     worker = OutboxWorker(store, config(), SystemClock(), owner="w", make=lambda _: provider)
     worker.start()
-    wait_for(lambda: worker.counts["sent"] == 60, timeout_s=60)
+    wait_for(lambda: worker.counts["sent"] == 60)
     worker.stop()
     assert provider.calls == list(range(60))
     assert set(ahead) == {1}
@@ -460,10 +460,10 @@ def test_a_channel_that_hangs_holds_up_nobody_else(store):
     channels = {"test://anna": hanging, "test://ben": quick}
     worker = OutboxWorker(store, config(), SystemClock(), owner="w", make=channels.__getitem__)
     worker.start()
-    wait_for(lambda: len(quick.calls) == 20, timeout_s=60)
+    wait_for(lambda: len(quick.calls) == 20)
     assert hanging.calls == []
     hang.set()
-    wait_for(lambda: worker.counts["sent"] == 40, timeout_s=60)
+    wait_for(lambda: worker.counts["sent"] == 40)
     worker.stop()
 
 
@@ -497,7 +497,7 @@ def test_an_outcome_that_the_database_refuses_is_recorded_later_and_not_sent_aga
     assert refused.wait(60)
     with store._write_lock:
         store._writer.execute("PRAGMA query_only = OFF")
-    wait_for(lambda: worker.counts["sent"] == 1, timeout_s=60)
+    wait_for(lambda: worker.counts["sent"] == 1)
     worker.stop()
     assert provider.calls == [0]
 
@@ -616,7 +616,7 @@ severity = "notice"
     wait_for(ready.exists)
     client = publisher(mosquitto)
     publish(client, 2)
-    client.publish("earmark/v1/demo/event", b'{"canarypayload": 1}', qos=1).wait_for_publish(5)
+    client.publish("earmark/v1/demo/event", b'{"canarypayload": 1}', qos=1).wait_for_publish(60)
 
     def tried():
         with sqlite3.connect(tmp_path / "g.db") as db:
@@ -624,11 +624,11 @@ severity = "notice"
         return rows and all(state != "pending" for (state,) in rows)
 
     wait_for(tried)
-    time.sleep(0.5)
+    wait_for(lambda: "notification not delivered" in (tmp_path / "log").read_text())
     process.send_signal(signal.SIGHUP)
-    time.sleep(2.5)
+    wait_for(lambda: "configuration reloaded" in (tmp_path / "log").read_text())
     process.send_signal(signal.SIGTERM)
-    assert process.wait(15) == 0
+    assert process.wait(60) == 0
     client.loop_stop()
     text = (tmp_path / "log").read_text()
     assert "notification not delivered" in text
@@ -687,15 +687,13 @@ time.sleep(600)
             replica.stdout.readline()
         wait_for(lambda: out.exists() and len(out.read_text().splitlines()) > 40)
         replicas[0].kill()
-        killed_s = time.monotonic()
 
         def unsent():
             with store.read() as tx:
                 rows = tx._all("SELECT COUNT(*) FROM outbox WHERE state <> 'sent'")
             return rows[0][0]
 
-        wait_for(lambda: unsent() == 0, timeout_s=20)
-        assert time.monotonic() - killed_s < 20
+        wait_for(lambda: unsent() == 0)
     finally:
         for replica in replicas:
             replica.kill()
@@ -761,7 +759,7 @@ def test_incoming_is_small_even_if_the_message_is_not(mosquitto):
     received: list[Incoming] = []
     link = link_to(mosquitto, received.append)
     client = publisher(mosquitto)
-    client.publish("earmark/v1/demo/event", b"x" * 200_000, qos=1).wait_for_publish(10)
+    client.publish("earmark/v1/demo/event", b"x" * 200_000, qos=1).wait_for_publish(60)
     wait_for(lambda: received)
     assert len(received[0].payload) == 1025
     client.loop_stop()
