@@ -71,3 +71,11 @@ def test_a_result_file_is_whole_and_leaves_no_draft(tmp_path):
     accuracy.write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 2}
     assert [p.name for p in path.parent.iterdir()] == ["accuracy.json"]
+
+
+def test_the_table_says_when_runs_are_missing():
+    figures = accuracy.summarise([_run(2, 1, 0.5), _run(1, 1, 0.8)])
+    report = {"tiny": figures | {"complete": False}, "big": figures | {"complete": True}}
+    _, _, first, second = accuracy.as_table(report).splitlines()
+    assert "1, incomplete | 1: 80.0 2: 50.0 | 65.00 | 65.00 | 65.00 | 1 | 3" in first
+    assert "incomplete" not in second

@@ -209,3 +209,31 @@ def test_quantised_input_is_the_front_end_output(spec, trained):
     check_input_quantisation(tflite, spec)
     with pytest.raises(EarmarkError, match="front end logmel-64-20ms gives"):
         check_input_quantisation(tflite, load_spec("logmel-64-20ms"))
+
+
+class _Table:
+    """A network that looks its outputs up; remembers what it was asked."""
+
+    def __init__(self, outputs):
+        self.outputs = np.asarray(outputs, np.int8)
+        self.asked = []
+
+    def invoke(self, batch):
+        self.asked += batch[:, 0, 0].tolist()
+        return self.outputs[batch[:, 0, 0]]
+
+
+def test_tflm_decides_wherever_the_faster_kernels_and_c_differ():
+    cut = np.arange(4, dtype=np.int8)[:, None, None]
+    by_tflm = _Table([[1, 2], [3, 4], [5, 6], [7, 8]])
+    reference = _Table([[1, 2], [3, 5], [5, 6], [7, 8]])
+    found, n = evaluate.judged_by_tflm(by_tflm, reference, cut, by_tflm.outputs, always=[0])
+    assert np.array_equal(found, by_tflm.outputs)
+    assert n == 2
+    assert by_tflm.asked == [0, 1]
+    # A defect of C is not covered up: TFLM's integers are returned, not C's.
+    wrong = by_tflm.outputs.copy()
+    wrong[2, 0] = 0
+    found, _ = evaluate.judged_by_tflm(by_tflm, reference, cut, wrong, always=[])
+    with pytest.raises(EarmarkError, match="window 2"):
+        evaluate.require_identical([found], [wrong])

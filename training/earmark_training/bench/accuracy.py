@@ -195,6 +195,26 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return figures
 
 
+def as_table(report: dict[str, Any]) -> str:
+    """Return the result file as a Markdown table, accuracies in per cent."""
+    lines = [
+        "| preset | seeds | folds (int8, C) | float | int8, TFLM | int8, C | parameters | "
+        "model, bytes |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, f in report.items():
+        folds = " ".join(
+            f"{number}: {100 * value:.1f}"
+            for number, value in zip(f["folds"], f["folds_int8_c"], strict=True)
+        )
+        means = " | ".join(f"{100 * f[f'mean_{a}']:.2f}" for a in ARITHMETICS)
+        seeds = f"{len(f['seeds'])}" + ("" if f["complete"] else ", incomplete")
+        lines.append(
+            f"| `{name}` | {seeds} | {folds} | {means} | {f['params']:,} | {f['model_bytes']:,} |"
+        )
+    return "\n".join(lines)
+
+
 def main(
     *,
     preset: Annotated[list[str] | None, typer.Option(help="Networks; all if not given.")] = None,
@@ -205,10 +225,14 @@ def main(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
     out: Annotated[Path, typer.Option(help="Result.")] = Path("build/bench/accuracy.json"),
     bundles: Annotated[Path | None, typer.Option(help="Keep the bundles of seed 1.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Only print the results there are.")] = False,
 ) -> None:
     """Write clip accuracy in float, int8 under TFLM and C; interrupt and repeat to go on."""
     from earmark_datasets.sources import open_data
 
+    if show:
+        typer.echo(as_table(json.loads(out.read_text())))
+        return
     folder = out.with_name("accuracy_runs")
     folds = list(open_data(data).folds)
     # Spawned, because TensorFlow does not survive a fork.
