@@ -198,8 +198,7 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def as_table(report: dict[str, Any]) -> str:
     """Return the result file as a Markdown table, accuracies in per cent."""
     lines = [
-        "| preset | seeds | folds (int8, C) | float | int8, TFLM | int8, C | parameters | "
-        "model, bytes |",
+        "| preset | seeds | folds, C | float | int8, TFLM | int8, C | parameters | bytes |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, f in report.items():
