@@ -118,6 +118,29 @@ def room_response(rng: np.random.Generator, *, sample_rate_hz: int = SAMPLE_RATE
     return np.asarray(response[direct:] / response[direct])
 
 
+def microphone_response(
+    rng: np.random.Generator, *, sample_rate_hz: int = SAMPLE_RATE_HZ, largest_db: float = 6.0
+) -> np.ndarray:
+    """Draw the response of a microphone in its case, 0 dB at 1 kHz.
+
+    Smooth between 100 Hz and 7 kHz within `largest_db`; below, MEMS microphones roll off.
+
+    Returns
+    -------
+    ndarray [shape=(255,), dtype=float64]
+        Linear-phase impulse response: 127 samples of delay, which `mix_scene` takes off.
+    """
+    from scipy.signal import firwin2
+
+    corners_hz = np.array([100, 300, 1000, 2500, 4500, 7000])
+    gains_db = rng.uniform(-largest_db, largest_db, len(corners_hz))
+    gains_db[2] = 0.0
+    below_db = gains_db[0] - rng.uniform(6, 20)
+    frequencies_hz = [0, *corners_hz, sample_rate_hz / 2]
+    levels = 10 ** (np.array([below_db, *gains_db, gains_db[-1]]) / 20)
+    return np.asarray(firwin2(255, frequencies_hz, levels, fs=sample_rate_hz))
+
+
 def reverberate(samples: np.ndarray, response: np.ndarray) -> np.ndarray:
     """Convolve with an impulse response; the result is as long as its input plus the tail."""
     from scipy.signal import fftconvolve
@@ -133,6 +156,7 @@ def mix_scene(
     background_dbfs: float = -50.0,
     rng: np.random.Generator,
     room: np.ndarray | None = None,
+    microphone: np.ndarray | None = None,
     sample_rate_hz: int = SAMPLE_RATE_HZ,
 ) -> Scene:
     """Place sounds over a background.
@@ -150,6 +174,8 @@ def mix_scene(
         Draws the microphone's own noise.
     room : ndarray or None
         Impulse response applied to every sound.
+    microphone : ndarray or None
+        Linear-phase response applied to everything but the microphone's own noise.
     sample_rate_hz : int
 
     Returns
@@ -165,7 +191,7 @@ def mix_scene(
     level = 10 ** (background_dbfs / 20)
     bed = _loop(background, n_samples, round(0.5 * sample_rate_hz))
     stream = bed * (level / rms(bed))
-    stream += rng.standard_normal(n_samples) * 10 ** (_SELF_NOISE_DBFS / 20)
+    self_noise = rng.standard_normal(n_samples) * 10 ** (_SELF_NOISE_DBFS / 20)
     events = []
     for onset_s, sound in sorted(sounds, key=lambda item: item[0]):
         samples = np.asarray(sound.samples, dtype=np.float64)
@@ -190,7 +216,9 @@ def mix_scene(
                 sound.source,
             )
         )
-    return Scene(to_int16(stream), events)
+    if microphone is not None:
+        stream = reverberate(stream, microphone)[len(microphone) // 2 :][:n_samples]
+    return Scene(to_int16(stream + self_noise), events)
 
 
 def _active_rms(samples: np.ndarray, sample_rate_hz: int) -> float:

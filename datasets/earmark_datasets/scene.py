@@ -9,7 +9,14 @@ from earmark_dsp.errors import EarmarkError
 
 from earmark_datasets import synth
 from earmark_datasets.audio import SAMPLE_RATE_HZ, read_clip
-from earmark_datasets.mix import Scene, Sound, active_span, mix_scene, room_response
+from earmark_datasets.mix import (
+    Scene,
+    Sound,
+    active_span,
+    microphone_response,
+    mix_scene,
+    room_response,
+)
 
 if TYPE_CHECKING:
     from earmark_datasets.manifest import Manifest
@@ -26,7 +33,7 @@ def random_scene(
     background_label: str | None,
     rng: np.random.Generator,
 ) -> Scene:
-    """Place random clips without overlap, at random SNRs, in one random room.
+    """Place random clips without overlap, at random SNRs, in one random room and microphone.
 
     Parameters
     ----------
@@ -79,5 +86,10 @@ def random_scene(
         placed.append((at_s, sound))
         at_s += len(sound.samples) / SAMPLE_RATE_HZ
     return mix_scene(
-        duration_s=duration_s, background=bed, sounds=placed, rng=rng, room=room_response(rng)
+        duration_s=duration_s,
+        background=bed,
+        sounds=placed,
+        rng=rng,
+        room=room_response(rng),
+        microphone=microphone_response(rng),
     )

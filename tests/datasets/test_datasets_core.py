@@ -206,6 +206,33 @@ def test_a_room_keeps_the_direct_sound():
     assert len(response) > RATE_HZ // 20
 
 
+@given(st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_a_microphone_is_smooth_and_neutral_at_1_khz(seed):
+    response = mix.microphone_response(np.random.default_rng(seed))
+    level_db = 20 * np.log10(np.abs(np.fft.rfft(response, 1600)))  # every 10 Hz
+    assert level_db[100] == pytest.approx(0, abs=0.6)
+    assert np.abs(level_db[30:700]).max() < 7
+    assert level_db[0] < level_db[12]
+    assert response == pytest.approx(response[::-1])
+
+
+def test_a_scene_through_a_microphone_keeps_its_onsets():
+    impulse = np.concatenate([[1.0], np.zeros(400)])
+    arguments = {
+        "duration_s": 2,
+        "background": np.random.default_rng(1).standard_normal(RATE_HZ),
+        "sounds": [(1.0, mix.Sound(impulse, "click", snr_db=60))],
+        "background_dbfs": -70.0,
+    }
+    microphone = mix.microphone_response(np.random.default_rng(2))
+    plain = mix.mix_scene(rng=np.random.default_rng(3), **arguments)
+    heard = mix.mix_scene(rng=np.random.default_rng(3), microphone=microphone, **arguments)
+    assert len(heard.pcm) == len(plain.pcm)
+    assert np.abs(heard.pcm).argmax() == pytest.approx(np.abs(plain.pcm).argmax(), abs=2)
+    assert not np.array_equal(heard.pcm, plain.pcm)
+
+
 def test_esc10_is_read_whole_with_its_folds():
     root = locate.find_dataset("ESC-10")
     if root is None:
