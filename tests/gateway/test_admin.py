@@ -79,6 +79,10 @@ def test_backup_export_and_erase(folder):
     Bench(store).event()
     store.close()
     assert "bytes" in command(folder, "backup", str(folder / "copy.db"))
+    assert "exists" in command(folder, "backup", str(folder / "copy.db"), status=1)
+    assert "folder" in command(folder, "backup", str(folder / "no" / "copy.db"), status=1)
+    for name in ("copy.db", "g.db"):
+        assert (folder / name).stat().st_mode & 0o777 == 0o600
     assert "rows" in command(folder, "export", "Marta", str(folder / "marta.jsonl"))
     rows = [json.loads(line) for line in (folder / "marta.jsonl").read_text().splitlines()]
     assert {"devices", "events", "alerts"} <= {row["table"] for row in rows}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import sqlite3
 import threading
@@ -42,6 +43,8 @@ class SqliteStore:
         self._lock_file: IO[str] | None = None
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
+            # Somebody's life at home: for this user only. The log file gets the same rights.
+            Path(path).touch(mode=0o600)
             self._writer = self._connect()
             self._migrate()
         except (sqlite3.Error, OSError) as exc:
@@ -176,14 +179,14 @@ class SqliteStore:
         """Write a consistent copy while the gateway runs."""
         if target.exists():
             raise GatewayError(f"{target} exists", "choose another name for the backup")
-        copy = sqlite3.connect(target)
         try:
-            with self._write_lock:
+            target.touch(mode=0o600)
+            with contextlib.closing(sqlite3.connect(target)) as copy, self._write_lock:
                 self._writer.backup(copy)
-        except sqlite3.Error as exc:
-            raise GatewayError(f"backup to {target}: {exc}", "free disk space there") from exc
-        finally:
-            copy.close()
+        except (sqlite3.Error, OSError) as exc:
+            raise GatewayError(
+                f"backup to {target}: {exc}", "check the folder and its free space"
+            ) from exc
 
     def close(self) -> None:
         """Close every connection."""
