@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from earmark_dsp.spec import FrontEndSpec
 
 ARITHMETICS = ("float", "int8_tflm", "int8_c")
+_N_SEEDS = 3  # a result of fewer is not complete
 _MODULES = (
     augment,
     evaluate,
@@ -219,7 +220,7 @@ def main(
     preset: Annotated[list[str] | None, typer.Option(help="Networks; all if not given.")] = None,
     data: Annotated[Path, typer.Option(help="As for earmark train.")] = Path("ESC-10"),
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the preset's.")] = None,
-    n_seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings per fold.")] = 3,
+    n_seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings per fold.")] = _N_SEEDS,
     fold: Annotated[list[int] | None, typer.Option(help="Only these folds.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
     out: Annotated[Path, typer.Option(help="Result.")] = Path("build/bench/accuracy.json"),
@@ -253,7 +254,8 @@ def main(
                     for seed in range(1, n_seeds + 1)
                     for number in fold or folds
                 ]
-                _run_preset(name, jobs, pool, out, complete=fold is None or set(fold) == set(folds))
+                all_folds = fold is None or set(fold) == set(folds)
+                _run_preset(name, jobs, pool, out, complete=all_folds and n_seeds >= _N_SEEDS)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
