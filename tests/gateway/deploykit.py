@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import paho.mqtt.client as paho
-from conftest import wait_for_port
 from earmark_gateway import cli
 from earmark_gateway.deploy import devices
+from servers import wait_for_port
 from test_service import wait_for
 from tools import require_tool
 

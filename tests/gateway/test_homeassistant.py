@@ -17,6 +17,7 @@ from earmark_gateway.ingest import Change
 from earmark_gateway.service import Gateway
 from earmark_gateway.wire import decode_event
 from gwkit import config, encode, event_fields, health_fields
+from servers import free_port, mosquitto_broker
 from test_service import wait_for
 
 DEVICE = model.Device(
@@ -314,9 +315,6 @@ def test_sounds_that_are_old_news_are_not_fired(house):
 
 
 def test_a_broker_that_forgets_everything_is_told_again(tmp_path):
-    from conftest import mosquitto_broker
-    from earmark_gateway.simulate.killloop import free_port
-
     port = free_port()
     other = None
     try:

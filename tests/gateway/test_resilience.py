@@ -13,7 +13,6 @@ from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
-from conftest import free_port, mosquitto_broker, wait_for_port
 from earmark_gateway import model
 from earmark_gateway.clock import SystemClock
 from earmark_gateway.errors import GatewayError, StoreUnavailableError
@@ -27,6 +26,7 @@ from earmark_gateway.writer import Writer
 from gwkit import Bench, config, encode, event_fields, incoming
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
+from servers import free_port, mosquitto_broker, wait_for_port
 
 
 def wait_for(condition, timeout_s=60.0, what="condition"):
