@@ -381,6 +381,25 @@ static void test_the_budget_is_what_limits_it(void) {
     CHECK(rig.charged_bytes * 8 > 700ull * 3600);
 }
 
+/* A command a second asks for twice the budget in answers; what is heard goes first. */
+static void test_a_flood_of_commands_holds_up_no_event(void) {
+    begin();
+    em_device_set_connected(&rig.device, true);
+    for (uint32_t second = 0; second < 600; second++) {
+        char payload[64];
+        snprintf(payload, sizeof payload, "{\"id\":\"f%u\",\"exp\":1895000000000}",
+                 (unsigned)second);
+        rig_command(&rig, "identify", payload);
+        if (second % 10 == 0) {
+            rig_hear(&rig, RIG_KNOCK, EM_REPORT_ONCE, second);
+        }
+        rig_run(&rig, 1000);
+        rig_ack(&rig, rig.device.outbox.boot, UINT32_MAX);
+        CHECK(rig.device.outbox.length <= 1);
+    }
+    CHECK(rig.n_identify > 100); /* commands are obeyed all the same */
+}
+
 int main(void) {
     test_states_are_explicit();
     test_an_event_is_told_until_acknowledged();
@@ -401,6 +420,7 @@ int main(void) {
     test_mute_is_told();
     test_egress_stays_below_the_lowest_speech_codec();
     test_the_budget_is_what_limits_it();
+    test_a_flood_of_commands_holds_up_no_event();
     rig_close(&rig);
     return 0;
 }

@@ -118,7 +118,8 @@ static void complete_time(const em_uplink_t *uplink, em_report_t *report) {
     }
 }
 
-static void send_events(em_uplink_t *uplink) {
+/* False if an event has to wait for the budget. */
+static bool send_events(em_uplink_t *uplink) {
     em_outbox_t *outbox = uplink->config.outbox;
     const uint64_t now = now_ms(uplink);
     em_outbox_entry_t *entry;
@@ -128,7 +129,7 @@ static void send_events(em_uplink_t *uplink) {
         const bool late = report.boot != outbox->boot || now - report.up_ms > LATE_AFTER_MS;
         if (em_wire_event(uplink->payload, &report, late) != EM_OK ||
             send(uplink, "event", uplink->payload, 1, false, report.critical) != EM_OK) {
-            return;
+            return false;
         }
         em_outbox_sent(entry, now);
         if (!uplink->waiting) {
@@ -136,6 +137,7 @@ static void send_events(em_uplink_t *uplink) {
             uplink->waiting_since_up_ms = now;
         }
     }
+    return true;
 }
 
 static void send_health(em_uplink_t *uplink) {
@@ -157,8 +159,10 @@ void em_uplink_tick(em_uplink_t *uplink) {
     if (!uplink->connected || !send_presence(uplink)) {
         return;
     }
-    send_responses(uplink);
-    send_events(uplink);
+    /* They share one budget: somebody who floods commands must not hold up what was heard. */
+    if (send_events(uplink)) {
+        send_responses(uplink);
+    }
     send_health(uplink);
 }
 
