@@ -44,7 +44,8 @@ def convert(model: object, shapes: list[tuple[int, ...]], *, batch_size: int | N
     import tensorflow as tf
 
     rng = np.random.default_rng(0)
-    inputs = [keras.Input(s, batch_size=batch_size) for s in shapes]
+    # The converter orders inputs by name: automatic ones change places from 99 to 100.
+    inputs = [keras.Input(s, batch_size, name=f"in{i}") for i, s in enumerate(shapes)]
     fixed = keras.Model(inputs, model(inputs if len(inputs) > 1 else inputs[0]))
     converter = tf.lite.TFLiteConverter.from_keras_model(fixed)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
