@@ -8,7 +8,7 @@ packages=(
   mosquitto                                           # the broker of the gateway's tests
   systemd                                             # checks the generated service units
   postgresql                                          # the fleet store's tests
-  chromium chromium-driver                            # browser tests
+  chromium                                            # browser tests
 )
 if ! command -v apt-get >/dev/null; then
   echo "note: no apt-get here; install by hand: ${packages[*]}" >&2
