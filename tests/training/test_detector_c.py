@@ -187,7 +187,7 @@ PATTERNS_NEAR_T4 = {
 }
 
 
-@pytest.mark.parametrize("spec_name", ["logmel-64-20ms", "yamnet-64"])
+@pytest.mark.parametrize("spec_name", SPECS)
 @pytest.mark.parametrize("name", PATTERNS_NEAR_T4)
 def test_one_pulse_more_or_a_broken_pause_is_no_alarm(spec_name, name):
     times_s, n_pulses = PATTERNS_NEAR_T4[name]

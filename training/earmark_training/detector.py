@@ -94,8 +94,8 @@ class DetectorParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Everything that ``em_detector_config_t`` needs beyond the front end.
 
     `min_contrast` is the least difference between pulses and silences of a cadence, in int8 steps
-    of a front-end row; 0 switches the cadence check off (front ends without bands). Row
-    values above 127 - `clip_steps` count alike.
+    of a front-end row; 0 switches the cadence check off (front ends without bands).
+    `clip_steps` is `default_clip`.
     """
 
     labels: tuple[LabelParams, ...]
@@ -299,16 +299,12 @@ class _CadenceLevels(NamedTuple):
     alone: int
 
 
-# `alone` lies 50 above the strongest false pair of bursts in 5 h of the calibration half's
-# backgrounds and other sounds (log T3 672, T4 569; PCEN T3 690, T4 666); `agreed` below nearly
-# every true pair at 0 dB SNR in rooms. `bench.streams` measures both on the other half. PCEN
-# flattens long pulses, so that T3 correlates less there, and its T4 needs the network for most
-# alarms: on PCEN rows alarm clocks correlate up to 765 with T4, and no pause rules them out.
+# Measured on the calibration half (docs/streams.md): in 11.7 h of backgrounds and other sounds the
+# strongest false pair of bursts is 711 for T3 and below 400 for T4, over all front ends; of 300
+# alarms of each kind at 0 dB SNR in rooms the weakest pairs are 764 and 657.
 _LEVELS = {
-    (Cadence.T3, "log"): _CadenceLevels(600, 740),
-    (Cadence.T3, "pcen"): _CadenceLevels(600, 740),
-    (Cadence.T4, "log"): _CadenceLevels(600, 640),
-    (Cadence.T4, "pcen"): _CadenceLevels(560, 800),
+    Cadence.T3: _CadenceLevels(730, 770),
+    Cadence.T4: _CadenceLevels(560, 650),
 }
 _CADENCES = {"smoke_alarm": Cadence.T3, "co_alarm": Cadence.T4}
 _ONCE = frozenset({"glass_break", "door_knock", "doorbell", "low_battery_chirp", "sneezing"})
@@ -335,7 +331,7 @@ def default_label(
     outputs = None if classes is None else tuple(classes)
     cadence = _CADENCES.get(name, Cadence.NONE)
     if cadence is not Cadence.NONE and has_bands(spec):
-        levels = _LEVELS[cadence, compression_kind(spec)]
+        levels = _LEVELS[cadence]
         return LabelParams(
             name=name,
             classes=outputs,
@@ -380,16 +376,11 @@ def has_bands(spec: FrontEndSpec) -> bool:
     return spec.dct is None
 
 
-def compression_kind(spec: FrontEndSpec) -> str:
-    """Return ``"log"`` or ``"pcen"``."""
-    return "pcen" if isinstance(spec.compression, PcenCompression) else "log"
-
-
 def default_contrast(spec: FrontEndSpec) -> int:
-    """Return the least difference between pulse and gap that counts, in int8 steps.
+    """Return the least difference between pulse and gap that counts, in int8 steps: 5 dB.
 
-    5 dB for log-mel, 0.14 for PCEN; 0 (no cadence
-    check) for cepstra.
+    PCEN rows are taken back to logarithmic ones first, with about as many steps per decibel as
+    0.14 / 5 dB of PCEN. 0 (no cadence check) for cepstra.
     """
     if not has_bands(spec):
         return 0
@@ -401,10 +392,9 @@ def default_contrast(spec: FrontEndSpec) -> int:
 
 
 def default_clip(spec: FrontEndSpec) -> int:
-    """Return how many int8 steps below 127 count alike in a cadence.
+    """Return how many int8 steps lie above 0.9 in PCEN rows; 0: rows are logarithmic.
 
-    PCEN shows the first pulse of a burst several times larger than the third. A steady tone
-    settles near 0.5 to 0.7, noise at 0.3: above 0.9 there is nothing to tell apart.
+    It tells the cadence check how PCEN is quantised (``pcen_log.h``).
     """
     if not isinstance(spec.compression, PcenCompression):
         return 0

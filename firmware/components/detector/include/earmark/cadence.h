@@ -2,9 +2,9 @@
  * pulses, 0.5 s gaps, 1.5 s pause) and T4 (CO; UL 2034: four 0.1 s pulses, 0.1 s gaps, 5 s pause).
  *
  * Per track (the larger of a few neighbouring bands) the last five seconds of values are correlated
- * with one burst and its silent flanks, at several time scales. Correlation needs no threshold on
- * level, so it works on log-mel and on PCEN rows alike. An alarm is two bursts of one pattern in
- * one track, one cycle apart. Integer only, no allocation. */
+ * with one burst and its silent flanks, at several time scales. PCEN rows are taken back to
+ * logarithmic ones before. An alarm is two bursts of one pattern in one track, one cycle apart.
+ * Integer only, no allocation. */
 #ifndef EARMARK_CADENCE_H
 #define EARMARK_CADENCE_H
 
@@ -20,8 +20,9 @@ typedef enum { EM_CADENCE_NONE = 0, EM_CADENCE_T3 = 1, EM_CADENCE_T4 = 2 } em_ca
 typedef struct {
     uint32_t row_period_us; /* 5000..25000 */
     uint16_t n_features;    /* values per row: at least 8 mel bands */
-    uint8_t min_contrast;   /* least pulse-to-gap difference of the means, int8 steps of a row */
-    uint8_t clip_steps;     /* values above 127 - clip_steps count alike: PCEN exaggerates onsets */
+    uint8_t min_contrast;   /* least pulse-to-gap difference of the means: steps of 5 dB */
+    uint8_t clip_steps;     /* 0: rows are logarithmic. PCEN from zero point -128 on: 0.9 is at
+                               127 - clip_steps */
 } em_cadence_config_t;
 
 typedef struct {
