@@ -116,12 +116,13 @@ def _item(
         "doubt": round(float(doubt), 2),
     }
     if full and fact.rows is not None:
-        item["png"] = _data_url("image/png", spectrogram_png(fact.rows))
-        item["ogg"] = _data_url("audio/ogg", _ogg(read_clip(clip)))
+        item["png"] = data_url("image/png", spectrogram_png(fact.rows))
+        item["ogg"] = data_url("audio/ogg", _ogg(read_clip(clip)))
     return item
 
 
-def _data_url(kind: str, content: bytes) -> str:
+def data_url(kind: str, content: bytes) -> str:
+    """Return content as a URL that needs no request."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 

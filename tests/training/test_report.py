@@ -191,7 +191,7 @@ def test_stream_figures_are_shown_with_intervals(trained):
         "5/5",
         "<b>missed</b>",
         "1 alarms: co_alarm by oven",
-        "<td>fridge</td><td>2</td>",
+        "<td class=words>fridge</td><td>2</td>",
     ):
         assert shown in content
     assert "<script>" not in content

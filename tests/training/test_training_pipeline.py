@@ -84,7 +84,7 @@ class _Fixed:
     def get(self, number):
         n = 12
         windows = np.zeros((n, 50, 64), np.int8)
-        windows += np.arange(n, dtype=np.int8)[:, None, None] + np.int8(number)
+        windows += np.arange(n, dtype=np.int8)[:, None, None] + np.int8(number % 2)
         return {
             "windows": windows,
             "targets": np.eye(2, dtype=np.float32)[np.arange(n) % 2],
@@ -93,7 +93,7 @@ class _Fixed:
 
 
 def test_a_resumed_pipeline_goes_on_with_the_same_batches(spec):
-    schedule = pipeline.Schedule(epochs=4, n_shards=2, batch_size=4, seed=3)
+    schedule = pipeline.Schedule(epochs=4, batch_size=4, seed=3)
     whole = [x.numpy() for x, *_ in pipeline.batches(_Fixed(), schedule, spec)]
     rest = [x.numpy() for x, *_ in pipeline.batches(_Fixed(), schedule, spec, first_epoch=2)]
     assert len(whole) == 12
@@ -104,7 +104,7 @@ def test_a_resumed_pipeline_goes_on_with_the_same_batches(spec):
 
 
 def test_targets_mix_labels_and_teacher(spec):
-    schedule = pipeline.Schedule(1, 1, 12, 1, label_smoothing=0.1, distillation=0.75)
+    schedule = pipeline.Schedule(1, 12, 1, label_smoothing=0.1, distillation=0.75)
     teacher = lambda e: np.tile(np.float32([0.2, 0.8]), (len(e), 1))  # noqa: E731
     _, y, embedding = next(iter(pipeline.batches(_Fixed(), schedule, spec, teacher=teacher)))
     assert embedding.shape == (12, 1024)
@@ -211,7 +211,7 @@ def test_gallery_shows_every_stage_and_asks_the_network_for_nothing(tmp_path):
     assert "&lt;dog&gt;" in page
     for name in (*augment.STAGES, "SpecAugment"):
         assert f"<h2>{name}</h2>" in page
-    sources = re.findall(r'src="([^"]{10})', page)
+    sources = re.findall(r"src=[\"'](.{10})", page)
     assert len(sources) == 2 * (1 + 3 * 8)
     assert all(source.startswith("data:") for source in sources)
     pictures = re.findall(r'<img alt="noise floor[^>]*src="([^"]*)"', page)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +15,9 @@ if TYPE_CHECKING:
 
     from earmark_dsp.spec import FrontEndSpec
 
-app = typer.Typer(help="Show what each augmentation stage does, as one HTML page.")
+app = typer.Typer(
+    add_completion=False, help="Show what each augmentation stage does, as one HTML page."
+)
 _DRAWS = 3
 _STAGES: dict[str, str] = {
     "original": "The recording as it is.",
@@ -29,25 +28,11 @@ _STAGES: dict[str, str] = {
     "background": "Over the noise of a home, 5 to 30 dB below.",
     "gain": "The loudest 100 ms set to a level between -30 and -1 dBFS.",
     "noise floor": "Noise between -100 and -50 dBFS under everything.",
-    "SpecAugment": "One stripe of time and one of frequency hidden, on the features of a window.",
+    "SpecAugment": "One stripe of time and one of frequency hidden in the features of a window.",
 }
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Augmentation gallery</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
-        color: #1b1f24; background: #fff; }}
-h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.1rem; margin: 1.6rem 0 0; }}
-p {{ margin: .2rem 0 .6rem; color: #4a5560; }}
-.row {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: 1rem; }}
-figure {{ margin: 0; }} img {{ width: 100%; display: block; border-radius: 4px; }}
-audio {{ width: 100%; height: 2.2rem; margin-top: .3rem; }}
-</style></head><body>
-<h1>What training hears</h1>
-<p>{title}: each stage alone, drawn {draws} times. Rows are the int8 features of {spec}; time runs
-from left to right over five seconds, low bands are at the bottom.</p>
-{sections}
-</body></html>
+_STYLE = """
+.draws{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(18rem,100%),1fr));gap:1rem}
+figure{margin:0}img{width:100%;height:9rem;display:block;border-radius:4px}audio{width:100%}
 """
 
 
@@ -117,21 +102,6 @@ def _draws(
     yield "SpecAugment", [_Draw(heard, window) for window in hidden]
 
 
-def _picture(rows: np.ndarray) -> str:
-    from earmark_datasets.explore import spectrogram_png
-
-    return "data:image/png;base64," + base64.b64encode(spectrogram_png(rows)).decode()
-
-
-def _player(pcm: np.ndarray, rate_hz: int) -> str:
-    import soundfile
-
-    buffer = io.BytesIO()
-    soundfile.write(buffer, pcm, rate_hz, format="WAV", subtype="PCM_16")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<audio controls preload="none" src="data:audio/wav;base64,{data}"></audio>'
-
-
 def write_gallery(
     path: Path,
     samples: np.ndarray,
@@ -154,21 +124,30 @@ def write_gallery(
         What the recording is.
     seed : int
     """
+    from earmark_datasets.explore import data_url, spectrogram_png
+
+    from earmark_training import report_html as page
+
     sections = []
     for name, draws in _draws(samples, other, spec, seed):
         figures = "".join(
-            f'<figure><img alt="{html.escape(name)}, draw {n}" src="{_picture(d.rows)}">'
-            f"{_player(d.pcm, spec.sample_rate_hz)}</figure>"
+            f'<figure><img alt="{name}, draw {n}" '
+            f'src="{data_url("image/png", spectrogram_png(d.rows))}">'
+            f"{page.player(d.pcm, spec.sample_rate_hz)}<figcaption>"
+            f"{len(d.pcm) / spec.sample_rate_hz:.2f} s</figcaption></figure>"
             for n, d in enumerate(draws, start=1)
         )
-        sections.append(
-            f'<h2>{html.escape(name)}</h2><p>{_STAGES[name]}</p><div class="row">{figures}</div>'
-        )
-    page = _PAGE.format(
-        title=html.escape(title), draws=_DRAWS, spec=spec.name, sections="\n".join(sections)
+        sections.append(f"<h2>{name}</h2><p>{_STAGES[name]}</p><div class=draws>{figures}</div>")
+    lead = (
+        f"<h1>What training hears</h1><p>{page.text(title)}: each stage alone, drawn {_DRAWS} "
+        f"times. Pictures show the int8 features of {page.text(spec.name)}, brighter where louder: "
+        "time from left to right, low frequencies at the bottom.</p>"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    path.write_text(
+        page.document("Augmentation gallery", lead + "".join(sections), style=_STYLE),
+        encoding="utf-8",
+    )
 
 
 @app.command()

@@ -51,15 +51,12 @@ def html_page(findings: Findings) -> str:
     ]
     body = "".join(f"<h2 id={_anchor(title)}>{title}</h2>{content}" for title, content in sections)
     links = "".join(f"<a href='#{_anchor(title)}'>{title}</a>" for title, _ in sections)
-    return (
-        "<!doctype html><html lang=en><head><meta charset=utf-8>"
-        "<meta name=viewport content='width=device-width,initial-scale=1'>"
-        f"<title>{page.text(info.name)} {page.text(info.model_version)}</title>"
-        f"<style>{page.STYLE}</style></head><body><h1>{page.text(info.name)}</h1>"
+    return page.document(
+        f"{info.name} {info.model_version}",
+        f"<h1>{page.text(info.name)}</h1>"
         f"<p class=note>{page.text(info.model_version)} · front end "
         f"{page.text(info.frontend.name)} ({info.frontend.hash})</p>"
-        f"<p>{INTENDED_USE}</p>{page.facts(_facts(findings))}<nav>{links}</nav>{body}"
-        "</body></html>"
+        f"<p>{INTENDED_USE}</p>{page.facts(_facts(findings))}<nav>{links}</nav>{body}",
     )
 
 

@@ -66,8 +66,8 @@ def layer_errors(layers: Sequence[LayerError]) -> str:
     return svg(figure)
 
 
-def operating_points(labels: Mapping[str, Any]) -> str:
-    """Draw recall over false alarms per 24 h for each label, with the chosen point.
+def operating_points(labels: Mapping[str, Any], max_false_per_24h: float) -> str:
+    """Draw recall over false alarms per 24 h for each label, with the bound and the chosen point.
 
     The band is the exact 95 % interval of the rate at each threshold.
     """
@@ -85,9 +85,12 @@ def operating_points(labels: Mapping[str, Any]) -> str:
         low, high = zip(*(point["false_per_24h_interval"] for point in curve), strict=True)
         axes.fill_betweenx(recall, low, high, alpha=0.15)
         axes.plot(rate, recall, ".-", markersize=3)
+        axes.axvline(max_false_per_24h, color="black", ls=":", lw=1)
         for point in curve:
             if point["threshold_permille"] == entry["chosen_permille"]:
-                axes.plot(point["false_per_24h"], point["recall"], "o", color="tab:red")
+                # Most lie on the axis, at no false alarm: not cut in half there.
+                where = point["false_per_24h"], point["recall"]
+                axes.plot(*where, "o", color="tab:red", clip_on=False, zorder=5)
         axes.set_title(name, fontsize=9)
         axes.set_xscale("symlog", linthresh=10)
         axes.set_xlim(left=0)

@@ -159,7 +159,7 @@ def detector_section(bundle: Bundle) -> str:
         for label in bundle.params.labels
         if label.reported
     ]
-    head = ("event", "threshold", "cadence", "min ms", "refractory ms", "messages", "")
+    head = ("event", "threshold", "cadence", "min ms", "refractory ms", "messages", "importance")
     calibration = bundle.info.metrics.get("calibration")
     if calibration is None:
         drawn = "<p class=note>Defaults; <code>earmark calibrate</code> chooses from streams.</p>"
@@ -167,7 +167,14 @@ def detector_section(bundle: Bundle) -> str:
         drawn = (
             f"<p>Chosen from {calibration['settings']['hours']:.1f} h of streams, at most "
             f"{calibration['settings']['max_false_per_24h']:g} false alarms per 24 h.</p>"
-            + figures.operating_points(calibration["labels"])
+            + figures.operating_points(
+                calibration["labels"], calibration["settings"]["max_false_per_24h"]
+            )
+            + page.note(
+                "A point is a threshold; red: the chosen one; dotted: the bound; band: exact 95 % "
+                "interval of the rate. Without a red point no threshold that finds anything keeps "
+                "the bound, and the one from before stays."
+            )
         )
     return page.table(head, rows) + drawn
 

@@ -12,12 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+NOTHING = (
+    "No candidate has finished. If all were refused, allow more with "
+    "<code>--max-instructions</code>, <code>--max-ram</code> or <code>--max-flash</code>; if some "
+    "stopped early, raise <code>--trials</code>."
+)
+
 
 def front_end_in_words(candidate: tune_space.Candidate) -> str:
     """Return front end and window in a line."""
     window_ms = 1000 * candidate.window_length // tune_space.RATE_HZ
     return (
-        f"{candidate.compression}, {candidate.n_mels} bands, {window_ms}/{candidate.hop_ms} ms; "
+        f"{candidate.compression}, {candidate.n_mels} bands, "
+        f"{window_ms} ms every {candidate.hop_ms} ms; "
         f"{candidate.context_ms} ms heard every {candidate.hop_frames * candidate.hop_ms} ms"
     )
 
@@ -26,8 +33,9 @@ def network_in_words(candidate: tune_space.Candidate) -> str:
     """Return the channels of the network in a line."""
     blocks = [candidate.separable] * (candidate.n_separable - 1) + [candidate.last]
     return (
-        f"{candidate.stem} (stride {candidate.stem_stride}), {candidate.conv_1}, "
-        f"{candidate.conv_2}; separable {', '.join(map(str, blocks))}; {candidate.bands} bands"
+        f"convolutions {candidate.stem} (stride {candidate.stem_stride}), {candidate.conv_1}, "
+        f"{candidate.conv_2}; separable {', '.join(map(str, blocks))}; "
+        f"frequency bands kept: {candidate.bands}"
     )
 
 
@@ -86,23 +94,30 @@ def html_page(study: Any, found: Sequence[dict[str, Any]], settings: dict[str, A
         f"<code>{page.text(p['command'])}</code></li>"
         for p in found
     )
-    setting_rows = [(key.replace("_", " "), value) for key, value in settings.items()]
-    return (
-        "<!doctype html><html lang=en><head><meta charset=utf-8>"
-        "<meta name=viewport content='width=device-width,initial-scale=1'>"
-        f"<title>earmark tune</title><style>{page.STYLE}</style></head><body><h1>Search</h1>"
-        f"<p>{n_trained} candidates trained, {n_small} refused before training because they do not "
-        f"fit, {len(refused) - n_small} stopped early. Accuracy: clips of the inner fold, voted as "
-        "the device votes. Cost: predicted from executed kernels, front end and network, RAM-"
-        "optimised.</p>"
-        f"{_scatter(study, found, settings)}<h2>Best for their cost</h2>{page.table(head, rows)}"
+    best = (
+        page.table(head, rows)
         + page.note(
             "The accuracy of the best of many is optimistic: score the choice once on the held-out "
-            "fold."
+            "fold. The command of each:"
         )
-        + f"<ul>{commands}</ul><h2>Settings</h2>"
-        f"{page.table(('setting', 'value'), setting_rows)}</body></html>"
+        + f"<ul>{commands}</ul>"
     )
+    setting_rows = [(key.replace("_", " "), _setting(value)) for key, value in settings.items()]
+    return page.document(
+        "earmark tune",
+        f"<h1>Search</h1><p>{n_trained} candidates trained, {len(refused) - n_small} of them for a "
+        f"quarter of the schedule only; {n_small} refused before training because they do not "
+        "fit. Accuracy: clips of the inner fold, voted as "
+        "the device votes. Cost: predicted from executed kernels, front end and network, RAM-"
+        "optimised.</p>"
+        f"{_scatter(study, found, settings) if n_trained else ''}<h2>Best for their cost</h2>"
+        f"{best if found else page.note(NOTHING)}<h2>Settings</h2>"
+        f"{page.table(('setting', 'value'), setting_rows)}",
+    )
+
+
+def _setting(value: object) -> str:
+    return f"{value:,.0f}" if isinstance(value, int | float) else str(value)
 
 
 def _scatter(study: Any, found: Sequence[dict[str, Any]], settings: dict[str, Any]) -> str:
@@ -138,6 +153,8 @@ def _scatter(study: Any, found: Sequence[dict[str, Any]], settings: dict[str, An
     axes.set_xlabel("million instructions per second on the LX6")
     axes.set_ylabel("accuracy on the inner fold, %")
     axes.set_xlim(left=0)
+    axes.margins(y=0.08)
     axes.grid(visible=True, alpha=0.3)
-    axes.legend(loc="lower right", fontsize=8)
+    # Below the plot: points may lie in any corner of it.
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, fontsize=8, frameon=False)
     return svg(figure)
