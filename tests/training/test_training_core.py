@@ -172,7 +172,13 @@ def test_a_single_differing_integer_is_found():
 
 @pytest.fixture(scope="module")
 def trained(spec, data, tmp_path_factory):
-    recipe = Recipe(epochs=8, plan=windows.EpochPlan(8, 6, 12), seed=7, n_shards=6)
+    recipe = Recipe(
+        epochs=8,
+        plan=windows.EpochPlan(6, 6, 12),
+        seed=7,
+        n_shards=6,
+        fresh=windows.EpochPlan(2, 3, 4),
+    )
     folder = tmp_path_factory.mktemp("work")
     return recipe, train(data, spec=spec, recipe=recipe, work_dir=folder)
 

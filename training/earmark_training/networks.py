@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from earmark_dsp.errors import EarmarkError
 
 from earmark_training import yamnet
+from earmark_training.windows import EpochPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -152,8 +153,17 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "tiny": Preset(tiny, settings={"epochs": 64, "n_shards": 24}),
-    "tiny-distilled": Preset(tiny, settings={"epochs": 64, "n_shards": 24, "distillation": 0.8}),
+    "tiny": Preset(tiny, settings={"epochs": 130, "n_shards": 0, "fresh": EpochPlan(3, 10, 26)}),
+    "tiny-distilled": Preset(
+        tiny,
+        settings={
+            "epochs": 130,
+            "n_shards": 24,
+            "fresh": EpochPlan(1, 10, 26),
+            "distillation": 0.8,
+            "hint": 1.0,
+        },
+    ),
     "yamnet-256": Preset(
         yamnet_256,
         yamnet.SPEC_NAME,

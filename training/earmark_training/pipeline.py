@@ -1,8 +1,9 @@
 """The training input as a `tf.data.Dataset` of named stages.
 
-draw (waveform stages of `augment.STAGES` and the C front end, `shards.py`) -> shuffle -> batch ->
-dequantise -> spec_augment -> prefetch. Every stage is seeded by what it works on, so an
-interrupted training goes on with the very batches it would have seen.
+draw (waveform stages of `augment.STAGES` and the C front end, `shards.py`; or mixtures of mel
+energies, `fresh.py`) -> shuffle -> batch -> dequantise -> spec_augment -> prefetch. Every stage is
+seeded by what it works on, so an interrupted training goes on with the very batches it would have
+seen.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ TIME_STRIPE, FREQUENCY_STRIPE = 0.16, 0.125
 
 
 class Source(Protocol):
-    """What gives numbered shards; see `shards.Shards`."""
+    """What gives the windows of numbered epochs; see `training_set.TrainingSet`."""
 
     labels: tuple[str, ...]
 
     def get(self, number: int) -> dict[str, np.ndarray]:
-        """Return a shard's arrays."""
+        """Return an epoch's arrays."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,6 @@ class Schedule:
     Attributes
     ----------
     epochs : int
-        Each visits one shard, all windows once.
-    n_shards : int
-        Shards are visited in turn; from then on known windows come back in another order, masked
-        elsewhere.
     batch_size : int
     seed : int
     label_smoothing : float
@@ -52,7 +49,6 @@ class Schedule:
     """
 
     epochs: int
-    n_shards: int
     batch_size: int
     seed: int
     label_smoothing: float = 0.0
@@ -71,7 +67,7 @@ def batches(
 
     Parameters
     ----------
-    source : Shards, or a view of them
+    source : Source
     schedule : Schedule
     spec : FrontEndSpec
         Of the windows.
@@ -83,13 +79,14 @@ def batches(
     Returns
     -------
     tf.data.Dataset
-        (inputs float32, targets float32, embeddings float16 or of no width), batch by batch.
+        (inputs float32, targets float32, embeddings float16 or of no width), batch by batch. An
+        embedding of zeros is not known.
     """
     import tensorflow as tf
 
     def draw() -> Iterator[tuple[Any, ...]]:
         for epoch in range(first_epoch, schedule.epochs):
-            shard = source.get(epoch % schedule.n_shards)
+            shard = source.get(epoch)
             targets = _targets(shard, schedule, teacher)
             order = np.random.default_rng((schedule.seed, epoch)).permutation(len(targets))
             embedding = shard.get(EMBEDDING, np.zeros((len(targets), 0), np.float16))
@@ -99,7 +96,7 @@ def batches(
                 seed = np.array([schedule.seed * 100_003 + epoch, number], np.int32)
                 yield shard[WINDOWS][rows], targets[rows], embedding[rows], seed
 
-    first = source.get(first_epoch % schedule.n_shards)
+    first = source.get(first_epoch)
     n, n_labels = schedule.batch_size, len(source.labels)
     signature = (
         tf.TensorSpec((n, *first[WINDOWS].shape[1:]), first[WINDOWS].dtype),
@@ -129,7 +126,7 @@ def _targets(
         return smooth
     share = np.float32(schedule.distillation)
     mixed: np.ndarray = (1 - share) * smooth + share * teacher(shard[EMBEDDING])
-    return mixed
+    return np.where(shard[EMBEDDING].any(axis=1, keepdims=True), mixed, smooth)
 
 
 def dequantise(x: Any, spec: FrontEndSpec) -> Any:

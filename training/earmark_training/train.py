@@ -16,7 +16,9 @@ from earmark_dsp.errors import EarmarkError
 
 from earmark_training import augment, networks, pipeline, yamnet
 from earmark_training.early_stop import CHECK_EVERY, EarlyStop
+from earmark_training.fresh import FreshWindows
 from earmark_training.shards import EMBEDDING, Needs, Shards
+from earmark_training.training_set import TrainingSet
 from earmark_training.windows import (
     BACKGROUND,
     CO_ALARM,
@@ -54,9 +56,13 @@ class Recipe:
         Exponential moving average of the weights; the averaged weights are the result.
     seed : int
     plan : EpochPlan
+        Of a shard.
     augmentation : Augmentation
     n_shards : int
-        Epochs of freshly drawn windows; later ones visit them again, masked elsewhere.
+        Epochs' worth of windows drawn as waveforms and kept; later epochs visit them again, masked
+        elsewhere. 0: none.
+    fresh : EpochPlan or None
+        Windows mixed anew each epoch from mel energies, besides the shards; None: none.
     distillation : float
         Share of the teacher's scores in the targets; 0 trains without a teacher.
     hint : float
@@ -75,14 +81,15 @@ class Recipe:
     plan: EpochPlan = field(default_factory=EpochPlan)
     augmentation: augment.Augmentation = field(default_factory=augment.Augmentation)
     n_shards: int = 40
+    fresh: EpochPlan | None = None
     distillation: float = 0.0
     hint: float = 0.0
 
 
 def recipe_for(preset: str, **changes: Any) -> Recipe:
-    """Return a preset's recipe with some fields changed."""
-    known = networks.PRESETS.get(preset)
-    return Recipe(preset=preset, **{**(known.settings if known else {}), **changes})
+    """Return a preset's recipe, or that of `tiny` for a network of one's own, with changes."""
+    known = networks.PRESETS.get(preset, networks.PRESETS["tiny"])
+    return Recipe(preset=preset, **{**known.settings, **changes})
 
 
 @dataclass(frozen=True)
@@ -147,24 +154,44 @@ def _source(
     spec: FrontEndSpec,
     recipe: Recipe,
     folder: Path | None,
-) -> Shards:
+) -> TrainingSet:
     """Return the training windows, clips grouped by fold."""
     groups: dict[str, list[LabelledClip]] = {}
     clips = load_clips(manifest, labels, spec)
     for clip, loaded in zip(manifest.clips, clips, strict=True):
         groups.setdefault(str(clip.fold), []).append(loaded)
-    return Shards(
-        groups,
-        labels=labels,
-        spec=spec,
-        plan=recipe.plan,
-        options=recipe.augmentation,
-        needs=Needs(networks.trained_from(recipe.preset), bool(recipe.distillation or recipe.hint)),
-        folder=folder,
-    )
+    cut = networks.trained_from(recipe.preset)
+    if (cut or recipe.distillation or recipe.hint) and not recipe.n_shards:
+        raise EarmarkError(
+            f"the preset {recipe.preset} learns from YAMNet, which hears shards: there are none",
+            "give the recipe n_shards",
+        )
+    shards = None
+    if recipe.n_shards:
+        shards = Shards(
+            groups,
+            labels=labels,
+            spec=spec,
+            plan=recipe.plan,
+            options=recipe.augmentation,
+            needs=Needs(cut, bool(recipe.distillation or recipe.hint)),
+            folder=folder,
+        )
+    fresh = None
+    if recipe.fresh:
+        fresh = FreshWindows(
+            groups,
+            labels=labels,
+            spec=spec,
+            plan=recipe.fresh,
+            options=recipe.augmentation,
+            seed=recipe.seed,
+            folder=folder,
+        )
+    return TrainingSet(shards, recipe.n_shards, fresh)
 
 
-def _fingerprint(recipe: Recipe, source: Shards, inner_fold: int | None) -> str:
+def _fingerprint(recipe: Recipe, source: TrainingSet, inner_fold: int | None) -> str:
     digest = hashlib.sha256(json.dumps([asdict(recipe), inner_fold], sort_keys=True).encode())
     digest.update(source.fingerprint.encode())
     digest.update(networks.source_of(recipe.preset).encode())
@@ -253,7 +280,7 @@ def _trained_part(model: Any, recipe: Recipe) -> Any:
     return keras.Model(part.inputs, [scores, keras.layers.Dense(yamnet.N_EMBEDDING)(features)])
 
 
-def _teacher(source: Shards, recipe: Recipe) -> Callable[[np.ndarray], np.ndarray]:
+def _teacher(source: TrainingSet, recipe: Recipe) -> Callable[[np.ndarray], np.ndarray]:
     """Train a linear layer on YAMNet's embedding of the training windows; return its scores."""
     import keras
     from earmark_dsp.spec import load_spec
@@ -261,21 +288,8 @@ def _teacher(source: Shards, recipe: Recipe) -> Callable[[np.ndarray], np.ndarra
     own = recipe_for("yamnet-1024", seed=recipe.seed, n_shards=recipe.n_shards)
     inputs = keras.Input((yamnet.N_EMBEDDING,))
     head = keras.Model(inputs, networks.scores(inputs, len(source.labels)))
-    view = _EmbeddingsOf(source)
-    _Fit(head, own, view, load_spec(yamnet.SPEC_NAME)).run(None, None, None)
+    _Fit(head, own, source.embeddings(), load_spec(yamnet.SPEC_NAME)).run(None, None, None)
     return lambda embedding: head.predict_on_batch(embedding.astype(np.float32))
-
-
-class _EmbeddingsOf:
-    """A view of shards whose windows are the embeddings."""
-
-    def __init__(self, source: Shards) -> None:
-        self._source = source
-        self.labels = source.labels
-
-    def get(self, number: int) -> dict[str, np.ndarray]:
-        shard = self._source.get(number)
-        return {"windows": shard[EMBEDDING], "targets": shard["targets"]}
 
 
 @dataclass
@@ -344,7 +358,6 @@ class _Fit:
         recipe = self.recipe
         schedule = pipeline.Schedule(
             recipe.epochs,
-            recipe.n_shards,
             recipe.batch_size,
             recipe.seed,
             recipe.label_smoothing,
@@ -412,7 +425,8 @@ def _make_step(model: Any, optimizer: Any, hint: float) -> Any:
             if hint:
                 scores, guess = output
                 cosine = keras.losses.cosine_similarity(tf.cast(embedding, tf.float32), guess)
-                loss = loss_of(y, scores) + hint * tf.reduce_mean(1 + cosine)
+                known = tf.cast(tf.reduce_any(embedding != 0, axis=1), tf.float32)
+                loss = loss_of(y, scores) + hint * tf.reduce_mean(known * (1 + cosine))
             else:
                 loss = loss_of(y, output)
         gradients = tape.gradient(loss, model.trainable_variables)

@@ -292,7 +292,7 @@ def _accuracy(
 ) -> float:
     """Train on the inner training folds and return the accuracy on the inner fold, 0..1."""
     from earmark_training import evaluate
-    from earmark_training.train import Recipe, train
+    from earmark_training.train import recipe_for, train
 
     spec = tune_space.spec_of(candidate)
     training, inner = search.manifest.split(search.inner_fold)
@@ -301,7 +301,7 @@ def _accuracy(
     result = train(
         training,
         spec=spec,
-        recipe=Recipe(preset=str(folder / "model.py"), epochs=epochs, seed=search.seed),
+        recipe=recipe_for(str(folder / "model.py"), epochs=epochs, seed=search.seed),
         work_dir=checkpoints,
         progress=lambda epoch, total, loss: say(f"epoch {epoch}/{total}, loss {loss:.2f}"),
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BACKGROUND = "background"
 SMOKE_ALARM = "smoke_alarm"
 CO_ALARM = "co_alarm"
-_CLIP_S = 5.0
+CLIP_S = 5.0
 # A window this far below the clip's loudest one holds background, whatever the clip's label.
 _SILENT_DB = 25.0
 # An alarm's pulse must fill this much of a window for the window to be called an alarm.
@@ -100,7 +100,7 @@ def make_epoch(
     WindowSet
         Shuffled.
     """
-    n_samples = round(_CLIP_S * spec.sample_rate_hz)
+    n_samples = round(CLIP_S * spec.sample_rate_hz)
     draw = _Draw(clips, len(labels), n_samples, spec.sample_rate_hz, options, rng)
     windows: list[np.ndarray] = []
     aligned: list[np.ndarray] = []
@@ -126,7 +126,7 @@ def make_epoch(
             add(pcm, active, _one_hot(labels, name))
     for _ in range(plan.n_background_clips):
         room = synth.background(
-            _CLIP_S, rng, exponent=augment.ROOM_EXPONENT, sample_rate_hz=spec.sample_rate_hz
+            CLIP_S, rng, exponent=augment.ROOM_EXPONENT, sample_rate_hz=spec.sample_rate_hz
         )
         pcm = augment.finish(room * 0.01, rng, _QUIETER, spec.sample_rate_hz)
         add(pcm, np.zeros(n_samples, bool), _one_hot(labels, BACKGROUND))
@@ -191,6 +191,30 @@ def activity(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     return out
 
 
+def alarm_activity(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
+    """Return where a synthesised alarm is heard [shape=(n_samples,), dtype=bool].
+
+    A window is an alarm only if enough of it sounds: of the last 150 ms, a third.
+    """
+    width = round(_ALARM_ACTIVE_S * sample_rate_hz)
+    sounding = np.cumsum(np.abs(samples) > 0.1, dtype=np.int64)
+    recent = sounding - np.pad(sounding, (width, 0))[: len(samples)]
+    active: np.ndarray = recent > 0.3 * width
+    return active
+
+
+def varied(
+    samples: np.ndarray, n_samples: int, rng: np.random.Generator, options: augment.Augmentation
+) -> np.ndarray:
+    """Return `n_samples` of a recording from a random place, perhaps faster or slower."""
+    # Cut first: a recording may last hours.
+    longest = 2 * n_samples
+    if len(samples) > longest:
+        start = int(rng.integers(len(samples) - longest + 1))
+        samples = samples[start : start + longest]
+    return augment.fit(augment.change_speed(samples, rng, options.speed), n_samples, rng)
+
+
 @dataclass(frozen=True)
 class _Draw:
     """Draws one waveform of an epoch, with the times at which its label is heard."""
@@ -225,20 +249,16 @@ class _Draw:
         return mixture, target, active
 
     def _varied(self, clip: LabelledClip) -> np.ndarray:
-        samples = augment.change_speed(clip.samples, self.rng, self.options.speed)
-        return augment.fit(samples, self.n_samples, self.rng)
+        return varied(clip.samples, self.n_samples, self.rng, self.options)
 
     def alarm(self, cadence: synth.Cadence) -> tuple[np.ndarray, np.ndarray]:
         """Return an alarm, often over a recording, and where a window hears its pulses."""
         rate_hz = self.sample_rate_hz
         signal = synth.alarm(cadence, self.n_samples / rate_hz, self.rng, sample_rate_hz=rate_hz)
-        # A window is an alarm only if enough of it sounds: count over the last 150 ms.
-        width = round(_ALARM_ACTIVE_S * rate_hz)
-        sounding = np.cumsum(np.abs(signal) > 0.1, dtype=np.int64)
-        recent = sounding - np.pad(sounding, (width, 0))[: self.n_samples]
+        active = alarm_activity(signal, rate_hz)
         if self.clips and self.rng.random() < 0.5:
             other = self.clips[int(self.rng.integers(len(self.clips)))].samples
             other = augment.fit(other, self.n_samples, self.rng)
             level = augment.peak_level(other, rate_hz)
             signal = signal + other / level * 10 ** (-self.rng.uniform(3, 20) / 20)
-        return signal, recent > 0.3 * width
+        return signal, active

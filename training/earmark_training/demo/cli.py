@@ -10,14 +10,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-app = typer.Typer(help="Run the whole chain on an evening at home.")
+app = typer.Typer(add_completion=False, help="Run the whole chain on an evening at home.")
 
 
 @app.command()
 def demo(
     *,
     out: Annotated[Path, typer.Option(help="Where results go.")] = Path("build/demo"),
-    epochs: Annotated[int, typer.Option(min=1, help="Length of the training.")] = 60,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Length of the training; else the preset's.")
+    ] = None,
     mqtt_port: Annotated[int, typer.Option(help="Demonstration broker; 0: any free port.")] = 0,
     web_port: Annotated[int, typer.Option(help="Caregiver's page; 0: any free port.")] = 0,
     serve: Annotated[

@@ -23,7 +23,7 @@ from earmark_training.detector import Phase
 from earmark_training.evaluate import BundleScores, ClipScores, evaluate_bundle
 from earmark_training.quantize import quantize
 from earmark_training.stream import run_bundle
-from earmark_training.train import Recipe, train
+from earmark_training.train import recipe_for, train
 from earmark_training.windows import SMOKE_ALARM
 from earmark_training.workflow import SPEC_NAME, bundle_from, representative_windows
 
@@ -45,14 +45,15 @@ class Options:
     ----------
     out_dir : Path
     ports : Ports
-    epochs : int
+    epochs : int or None
+        None: the preset's.
     serve : bool
         Keep the caregiver's page open at the end.
     """
 
     out_dir: Path
     ports: chain.Ports
-    epochs: int
+    epochs: int | None
     serve: bool
 
 
@@ -71,7 +72,8 @@ def run_demo(options: Options, ui: Ui) -> dict[str, Any]:
         data = get_data(out, say=ui.say, progress=step.bytes)
         train_clips, test_clips = data.manifest.split(TEST_FOLD)
     spec = load_spec(SPEC_NAME)
-    recipe = Recipe(epochs=options.epochs, seed=SEED)
+    changes = {} if options.epochs is None else {"epochs": options.epochs}
+    recipe = recipe_for("tiny", seed=SEED, **changes)
     with ui.step("Training") as step:
         result = train(
             train_clips,
