@@ -168,7 +168,7 @@ PRESETS: dict[str, Preset] = {
         yamnet_256,
         yamnet.SPEC_NAME,
         "block4_depthwise_relu",
-        {"epochs": 60, "n_shards": 24, "learning_rate": 5e-3, "distillation": 0.8},
+        {"epochs": 60, "n_shards": 24, "learning_rate": 5e-3, "distillation": 0.8, "hint": 1.0},
     ),
     "yamnet-512": Preset(
         yamnet_512,
