@@ -26,12 +26,15 @@ from rich.console import Console
 
 from earmark_training import (
     augment,
+    energies,
     evaluate,
+    fresh,
     networks,
     pipeline,
     quantize,
     shards,
     train,
+    training_set,
     windows,
     workflow,
     yamnet,
@@ -47,12 +50,15 @@ ARITHMETICS = ("float", "int8_tflm", "int8_c")
 _N_SEEDS = 3  # a result of fewer is not complete
 _MODULES = (
     augment,
+    energies,
     evaluate,
+    fresh,
     networks,
     pipeline,
     quantize,
     shards,
     train,
+    training_set,
     windows,
     workflow,
     yamnet,
