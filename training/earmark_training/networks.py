@@ -157,9 +157,9 @@ PRESETS: dict[str, Preset] = {
     "tiny-distilled": Preset(
         tiny,
         settings={
-            "epochs": 130,
+            "epochs": 65,
             "n_shards": 24,
-            "fresh": EpochPlan(1, 10, 26),
+            "fresh": EpochPlan(2, 10, 26),
             "distillation": 0.8,
             "hint": 1.0,
         },
