@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from earmark_datasets.features import ClipFacts
     from earmark_datasets.manifest import Manifest
 
-app = typer.Typer(no_args_is_help=True, help="Recordings: import, check, look, mix, synthesise.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Recordings: import, check, look, mix, synthesise.",
+)
 app.command("record")(record_command)
 _notes = Console(stderr=True)
 

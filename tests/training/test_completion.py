@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 
 import pytest
+from earmark_training import cli
+from typer.testing import CliRunner
 
 PROGRAM = "from earmark_training.cli import main; main()"
 
@@ -46,3 +49,14 @@ def test_completion_does_not_load_tensorflow():
         "cli._complete(cli.COMMANDS['train'], [], '--')\nassert 'tensorflow' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_only_the_program_completes(name):
+    """A sub-command, or its module run by `python -m`, is no program that a shell could know."""
+    module, attribute = cli.COMMANDS[name].target.split(":")
+    app = getattr(importlib.import_module(module), attribute)
+    listed = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "100"})
+    assert listed.exit_code == 0
+    assert "--help" in listed.stdout
+    assert "completion" not in listed.stdout

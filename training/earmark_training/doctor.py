@@ -17,7 +17,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-app = typer.Typer(help="Say what is installed, what is missing, and the command that installs it.")
+app = typer.Typer(
+    add_completion=False,
+    help="Say what is installed, what is missing, and the command that installs it.",
+)
 
 _EXTRA_PATHS = ("/usr/sbin", *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin"))))
 _MINIMUM_FREE_BYTES = 4 << 30  # a virtual environment with TensorFlow takes about 2 GiB

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-app = typer.Typer(help="Score a bundle on held-out clips.")
+app = typer.Typer(add_completion=False, help="Score a bundle on held-out clips.")
 
 
 @app.command()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from earmark_training.detector import DetectorParams
     from earmark_training.train import Recipe, TrainResult
 
-app = typer.Typer(help="Train a preset and write a model bundle.")
+app = typer.Typer(add_completion=False, help="Train a preset and write a model bundle.")
 
 
 @dataclass(frozen=True)
