@@ -61,9 +61,8 @@ def test_the_choice_and_its_curve_are_in_the_bundle(tmp_path):
     assert by_name["hum"].off_permille < chosen["hum"]
     entry = bundle.info.metrics["calibration"]["labels"]["hum"]
     point = next(p for p in entry["curve"] if p["threshold_permille"] == chosen["hum"])
-    assert point["n_found"] == max(
-        p["n_found"] for p in entry["curve"] if p["false_per_24h"] <= 100
-    )
+    best = max(p["n_found"] for p in entry["curve"] if p["false_per_24h"] <= 100)
+    assert point["n_found"] >= 0.8 * best > 0
     low, high = point["false_per_24h_interval"]
     assert low <= point["false_per_24h"] <= high
     # The source is untouched, and the same streams give the same choice.

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from earmark_training.calibrate import choose
-from earmark_training.detector import Event, Phase
+from earmark_training.calibrate import apply_choice, choose, choose_all
+from earmark_training.detector import (
+    NEVER_PERMILLE,
+    Cadence,
+    DetectorParams,
+    Event,
+    LabelParams,
+    Phase,
+)
 from earmark_training.stream import (
     LabelResult,
     SoundEvent,
@@ -55,16 +62,41 @@ def test_binomial_interval_is_exact(found, played):
     assert binomial_interval(0, 0) == (0.0, 1.0)
 
 
-def test_choice_keeps_the_bound_and_takes_the_middle_of_equals():
-    def point(n_found, n_false):
-        return LabelResult("x", n_played=10, n_found=n_found, n_false=n_false, negative_s=24 * 3600)
+def point(n_found, n_false, n_played=10):
+    return LabelResult(
+        "x", n_played=n_played, n_found=n_found, n_false=n_false, negative_s=24 * 3600
+    )
 
+
+def test_choice_keeps_the_bound_and_gives_a_fifth_of_the_recall_for_margin():
     curve = {
-        300: point(10, 9), 400: point(9, 1), 500: point(9, 0), 600: point(9, 0), 700: point(2, 0)
+        300: point(10, 9), 400: point(10, 1), 500: point(9, 0), 600: point(8, 0), 700: point(7, 0)
     }  # fmt: skip
-    assert choose(curve, 1.0) == 500
+    assert choose(curve, 1.0) == 600
     assert choose(curve, 0.0) == 600
-    assert choose(curve, 100.0) == 300
+    assert choose(curve, 1.0, keep=420) == 400
+    assert choose(curve, 0.0, keep=420) == 500
     # A threshold that never finds the sound is no operating point.
     assert choose({900: point(0, 0)}, 1.0) is None
     assert choose({300: point(10, 9)}, 1.0) is None
+
+
+def test_labels_that_cannot_keep_the_bound_are_silent_but_alarms_and_unheard_ones_stay():
+    labels = (
+        LabelParams(name="cry"),
+        LabelParams(name="dog"),
+        LabelParams(name="co_alarm", cadence=Cadence.T4, cadence_permille=560),
+        LabelParams(name="cat"),
+    )
+    params = DetectorParams(labels=labels, hop_frames=25)
+    curves = {
+        "cry": {500: point(9, 9)},
+        "dog": {500: point(9, 0), 600: point(8, 0)},
+        "co_alarm": {500: point(9, 9), 560: point(9, 9)},
+        "cat": {500: point(0, 0, n_played=0)},
+    }
+    chosen = choose_all(curves, params, 1.0)
+    assert chosen == {"cry": NEVER_PERMILLE, "dog": 600, "co_alarm": None, "cat": None}
+    cry, dog, co_alarm, cat = apply_choice(params, chosen).labels
+    assert (cry.on_permille, dog.on_permille) == (NEVER_PERMILLE, 600)
+    assert (co_alarm, cat) == labels[2:]

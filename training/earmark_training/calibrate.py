@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from earmark_training.detector import Cadence
+from earmark_training.detector import NEVER_PERMILLE, Cadence
 from earmark_training.stream import Trace, detect, match_events, merge_results, trace_stream
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ SCORE_THRESHOLDS = tuple(range(200, 1000, 25))
 CADENCE_THRESHOLDS = tuple(range(500, 901, 50))
 # The event ends when the smoothed score has fallen to this part of the threshold.
 OFF_RATIO = 0.5
+# Part of the best recall that is given for margin: a few hours hold few of the sounds of a home,
+# and those not heard here raise more false alarms than those that were.
+MARGIN = 0.2
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,12 @@ def sweep(heard: Sequence[Heard], params: DetectorParams) -> dict[str, dict[int,
     curves: dict[str, dict[int, LabelResult]] = {
         label.name: {} for label in params.labels if label.reported
     }
-    cadence = {label.name for label in params.labels if label.cadence is not Cadence.NONE}
+    cadence = {label.name: label for label in params.labels if label.cadence is not Cadence.NONE}
+    current = {label.cadence_permille for label in cadence.values()}
     by_score = msgspec.structs.replace(params, min_contrast=0)
     for thresholds, base, chosen in (
-        (SCORE_THRESHOLDS, by_score, curves.keys() - cadence),
-        (CADENCE_THRESHOLDS, params, curves.keys() & cadence),
+        (SCORE_THRESHOLDS, by_score, curves.keys() - cadence.keys()),
+        (sorted(current.union(CADENCE_THRESHOLDS)), params, curves.keys() & cadence.keys()),
     ):
         for permille in thresholds if chosen else ():
             tried = msgspec.structs.replace(
@@ -96,31 +100,63 @@ def _evaluate(
     )
 
 
-def choose(curve: Mapping[int, LabelResult], max_false_per_24h: float) -> int | None:
-    """Return the threshold with the best recall among those with few enough false alarms.
+def choose(
+    curve: Mapping[int, LabelResult], max_false_per_24h: float, *, keep: int | None = None
+) -> int | None:
+    """Return the operating point: few enough false alarms, nearly the best recall, and margin.
 
     Parameters
     ----------
     curve : mapping of int to LabelResult
     max_false_per_24h : float
         Bound on the measured rate. Over short streams the rate moves in steps of 24 / hours.
+    keep : int or None
+        A threshold that was found on more material than this: the nearest one to it that loses no
+        recall is taken.
 
     Returns
     -------
     int or None
-        Of equal recall the middle of the thresholds: margin on both sides. None if no
-        threshold both finds the sound and keeps the bound, or the label was never played.
+        Without `keep` the highest threshold that finds at least 1 - `MARGIN` of what the best one
+        finds. None if no threshold both finds the sound and keeps the bound, or the label was
+        never played.
     """
     good = {
-        permille: result
+        permille: result.n_found
         for permille, result in curve.items()
         if result.n_played and 24 * result.n_false <= max_false_per_24h * result.negative_s / 3600
     }
-    best = max((result.n_found for result in good.values()), default=0)
+    best = max(good.values(), default=0)
     if best == 0:
         return None
-    ties = sorted(permille for permille, result in good.items() if result.n_found == best)
-    return ties[len(ties) // 2]
+    if keep is not None:
+        ties = (permille for permille, n_found in good.items() if n_found == best)
+        return min(ties, key=lambda permille: abs(permille - keep))
+    return max(permille for permille, n in good.items() if n >= (1 - MARGIN) * best)
+
+
+def choose_all(
+    curves: Mapping[str, Mapping[int, LabelResult]],
+    params: DetectorParams,
+    max_false_per_24h: float,
+) -> dict[str, int | None]:
+    """Choose a threshold for every label of `curves`.
+
+    Labels without cadence that were played, and of which no threshold keeps the bound, get
+    `NEVER_PERMILLE`: they are silent rather than a nuisance. Cadence levels rest on more hours
+    than a calibration has and stay if they are as good as any other.
+    """
+    labels = {label.name: label for label in params.labels}
+    chosen: dict[str, int | None] = {}
+    for name, curve in curves.items():
+        label = labels[name]
+        is_cadence = label.cadence is not Cadence.NONE
+        keep = label.cadence_permille if is_cadence else None
+        chosen[name] = choose(curve, max_false_per_24h, keep=keep)
+        played = any(result.n_played for result in curve.values())
+        if chosen[name] is None and played and not is_cadence:
+            chosen[name] = NEVER_PERMILLE
+    return chosen
 
 
 def apply_choice(params: DetectorParams, chosen: Mapping[str, int | None]) -> DetectorParams:

@@ -23,16 +23,17 @@ def main(  # noqa: PLR0917 - options of a command line
     out: Annotated[Path | None, typer.Option("-o", help="New bundle; default: in place.")] = None,
     max_false_per_day: Annotated[
         float, typer.Option(help="False alarms per 24 h that are acceptable, per label.")
-    ] = 24.0,
-    hours: Annotated[float, typer.Option(help="Hours of streams to mix.")] = 1.0,
-    events: Annotated[int, typer.Option(help="Events mixed into them.")] = 100,
+    ] = 12.0,
+    hours: Annotated[float, typer.Option(help="Hours of streams to mix.")] = 2.0,
+    events: Annotated[int, typer.Option(help="Events mixed into them.")] = 200,
     fold: Annotated[int | None, typer.Option(help="Events from the held-out fold only.")] = 5,
     seed: Annotated[int, typer.Option(help="Draws the streams.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print the choice as JSON.")] = False,  # noqa: FBT002
 ) -> None:
     """Choose per-label thresholds from streams mixed of recordings.
 
-    The curve of false alarms per 24 h against recall is drawn into the bundle's report.
+    A label that no threshold keeps within the bound becomes silent. The curve of false alarms per
+    24 h against recall is drawn into the bundle's report.
 
     Example: earmark calibrate build/demo/bundle --max-false-per-day 2
     """
@@ -60,7 +61,7 @@ def main(  # noqa: PLR0917 - options of a command line
         heard = calibrate.hear(loaded, streams, lambda: progress.advance(task))
         progress.add_task("trying thresholds", total=None)
         curves = calibrate.sweep(heard, loaded.params)
-    chosen = {name: calibrate.choose(curve, max_false_per_day) for name, curve in curves.items()}
+    chosen = calibrate.choose_all(curves, loaded.params, max_false_per_day)
     settings = {
         "max_false_per_24h": max_false_per_day,
         "hours": sum(item.trace.audio_s for item in heard) / 3600,
@@ -89,8 +90,9 @@ def _print(found: dict[str, Any], console: Console) -> None:
         permille = entry["chosen_permille"]
         point = next((p for p in entry["curve"] if p["threshold_permille"] == permille), None)
         if point is None:
-            reason = "never played" if not entry["curve"][0]["n_played"] else "none keeps the bound"
-            table.add_row(name, "unchanged", reason, "", "", "")
+            played = entry["curve"][0]["n_played"]
+            reason = "none keeps the bound" if played else "never played"
+            table.add_row(name, "unchanged" if permille is None else "silent", reason, "", "", "")
             continue
         latency = point["latency_median_s"]
         table.add_row(
