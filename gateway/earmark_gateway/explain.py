@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import date, datetime, time, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from earmark_gateway import rules
@@ -87,7 +88,10 @@ def explain(
     """
     found = plan(config, label, at=at, room=room, resident=resident, now_ms=now_ms)
     where = f" in the {room}" if room else ""
-    head = f"{label} at {at:%H:%M}{where}: "
+    return _sentences(f"{label} at {at:%H:%M}{where}: ", found)
+
+
+def _sentences(head: str, found: Plan) -> list[str]:
     rule = found.rule
     by = f'  rule "{rule.name or ", ".join(rule.labels)}", severity {found.severity}'
     if found.severity == "log":
@@ -116,22 +120,82 @@ def _person(
 
 
 @dataclass(frozen=True)
+class Period:
+    """A part of the day in which a sound is treated alike; the last one may cross midnight."""
+
+    start: time
+    end: time
+    plan: Plan
+
+    @property
+    def name(self) -> str:
+        """The period in words, e.g. "22:00 to 07:00"."""
+        if self.start == self.end:
+            return "at any time"
+        return f"{_clock_text(self.start)} to {_clock_text(self.end)}"
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of the table "who is told what, when": sounds that are treated alike."""
 
     labels: tuple[str, ...]
     where: str  # "in the kitchen", "at Marta's"; empty: anywhere
-    day: Plan
-    night: Plan
+    periods: tuple[Period, ...]
 
     @property
-    def same(self) -> bool:
-        """Whether day and night do not differ."""
-        return self.day == self.night
+    def severity(self) -> str:
+        """The most urgent severity of the day."""
+        return min((period.plan.severity for period in self.periods), key=_SEVERITIES.index)
+
+
+_SEVERITIES = ("critical", "alert", "notice", "log")
+
+
+def _clock_text(at: time) -> str:
+    return f"{at:%H:%M:%S}" if at.second else f"{at:%H:%M}"
+
+
+def _turns(config: Config) -> list[time]:
+    """Every time of day at which it may change who is told, midnight first."""
+    steps = [step for rule in (*config.rules, *rules.DEFAULTS) for step in rule.steps]
+    # Of a later step its own moment, not the sound's, may lie in somebody's quiet hours.
+    delays_s = {0.0} | {step.after_s for step in steps}
+    turns = {time()}
+    for rule in config.rules:
+        if rule.between is not None:
+            turns |= {rule.between.start, rule.between.end}
+    for person in config.people:
+        for edge in (person.quiet.start, person.quiet.end) if person.quiet else ():
+            moment = datetime.combine(date(2000, 1, 2), edge)
+            turns |= {(moment - timedelta(seconds=s)).time() for s in delays_s}
+    return sorted(turns)
+
+
+def periods(
+    config: Config, label: str, *, room: str = "", resident: str = "", now_ms: int
+) -> tuple[Period, ...]:
+    """Return what is done with a sound over a whole day, split where it changes.
+
+    Returns
+    -------
+    tuple of Period
+        In order, each beginning where the one before ends; a single one from midnight to midnight
+        if the hour does not matter.
+    """
+    turns = _turns(config)
+    plans = [
+        plan(config, label, at=at, room=room, resident=resident, now_ms=now_ms) for at in turns
+    ]
+    changes = [i for i in range(len(turns)) if plans[i] != plans[i - 1]]
+    if not changes:
+        return (Period(time(), time(), plans[0]),)
+    around = pairwise([*changes, changes[0]])
+    return tuple(Period(turns[i], turns[j], plans[i]) for i, j in around)
 
 
 def table(config: Config, known_labels: Iterable[str], now_ms: int) -> list[Row]:
-    """Who is told what by day (15:00) and by night (03:00), the most urgent first.
+    """Who is told what at which time of day, the most urgent first.
 
     Parameters
     ----------
@@ -144,38 +208,27 @@ def table(config: Config, known_labels: Iterable[str], now_ms: int) -> list[Row]
     for rule in config.rules:
         places |= {f"in the {room}": (room, "") for room in rule.rooms}
         places |= {f"at {resident}'s": ("", resident) for resident in rule.residents}
-    groups: dict[tuple[str, Plan, Plan], list[str]] = {}
+    groups: dict[tuple[str, tuple[Period, ...]], list[str]] = {}
     for label in sorted(labels, key=display_name):
-        anywhere = _day_and_night(config, label, places[""], now_ms)
-        for where, place in places.items():
-            here = _day_and_night(config, label, place, now_ms)
+        anywhere = periods(config, label, now_ms=now_ms)
+        for where, (room, resident) in places.items():
+            here = periods(config, label, room=room, resident=resident, now_ms=now_ms)
             if not where or here != anywhere:
-                groups.setdefault((where, *here), []).append(label)
+                groups.setdefault((where, here), []).append(label)
     rows = [Row(tuple(found), *key) for key, found in groups.items()]
-    order = ("critical", "alert", "notice", "log")
-    return sorted(rows, key=lambda row: order.index(row.night.severity))
-
-
-def _day_and_night(
-    config: Config, label: str, place: tuple[str, str], now_ms: int
-) -> tuple[Plan, Plan]:
-    room, resident = place
-    day, night = (
-        plan(config, label, at=time(hour), room=room, resident=resident, now_ms=now_ms)
-        for hour in (15, 3)
-    )
-    return day, night
+    return sorted(rows, key=lambda row: _SEVERITIES.index(row.severity))
 
 
 def summary(config: Config, now_ms: int) -> list[str]:
-    """Explain every label and room that the configuration mentions, by day and by night."""
+    """Explain every label and room that the configuration mentions, over the whole day."""
     named = {label for rule in config.rules for label in rule.labels if label != "*"}
     rooms = list(dict.fromkeys(device.room for device in config.devices)) or [""]
     lines = []
     for label in sorted(named | {"smoke_alarm", "co_alarm"}, key=lambda x: (x not in CRITICAL, x)):
         for room in rooms:
-            for hour in (15, 3):
-                lines += explain(config, label, at=time(hour), room=room, now_ms=now_ms)
+            where = f" in the {room}" if room else ""
+            for period in periods(config, label, room=room, now_ms=now_ms):
+                lines += _sentences(f"{label}{where}, {period.name}: ", period.plan)
     return lines
 
 

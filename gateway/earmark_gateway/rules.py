@@ -42,6 +42,8 @@ _DEFAULT_NOTICE = Rule(
     group_s=0,
 )
 _DEFAULT_LOG = Rule(name="listed only (default)", labels=("*",), severity="log", group_s=0)
+# What decides where no rule of the configuration does.
+DEFAULTS = (_DEFAULT_CRITICAL, _DEFAULT_HOUSE, _DEFAULT_NOTICE, _DEFAULT_LOG)
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import time
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
 from earmark_gateway import explain, model
-from earmark_gateway.config import Config
+from earmark_gateway.config import Config, Window
 from earmark_gateway.web import words
 from gwkit import START_MS, health_fields
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from webkit import sections
 
@@ -109,20 +110,76 @@ def test_the_table_says_for_every_sound_what_the_rules_do(tmp_path):
     anywhere = Counter(label for row in rows if not row.where for label in row.labels)
     assert set(anywhere) == known | {"co_alarm", "device_offline"}
     assert set(anywhere.values()) == {1}, "every sound has one row"
-    for row in rows:
-        room = row.where.removeprefix("in the ")
-        for label in row.labels:
-            for hour, shown in ((15, row.day), (3, row.night)):
-                assert shown == explain.plan(
-                    config, label, at=time(hour), room=room, now_ms=START_MS
-                )
     assert [row.labels for row in rows if row.where == "in the bedroom"] == [("cough",)]
-    assert rows[0].night.severity == "critical"
     smoke = next(row for row in rows if "smoke_alarm" in row.labels)
-    assert smoke.same
-    assert smoke.day.summary == "Anna now, Ben after 2 min"
+    assert smoke.severity == rows[0].severity == "critical"
+    (whole_day,) = smoke.periods
+    assert whole_day.name == "at any time"
+    assert whole_day.plan.summary == "Anna now, Ben after 2 min"
     bell = next(row for row in rows if "doorbell" in row.labels)
-    assert bell.night.summary == "Anna at 07:00 (quiet hours)"
+    assert [(period.name, period.plan.summary) for period in bell.periods] == [
+        ("07:00 to 22:00", "Anna now"),
+        ("22:00 to 07:00", "Anna at 07:00 (quiet hours)"),
+    ]
+
+
+SCHEDULES = st.lists(
+    st.tuples(st.times(), st.times()).map(
+        lambda span: f"{span[0]:%H:%M}-{span[1]:%H:%M}",
+    ),
+    min_size=3,
+    max_size=3,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(SCHEDULES, st.sampled_from([0, 120, 3600]), st.lists(st.times(), min_size=20, max_size=20))
+def test_the_table_is_right_at_every_moment_of_the_day(spans, after_s, moments):
+    """Rule hours, two people's quiet hours and a delay into them, against the rules themselves."""
+    quiet_anna, quiet_ben, between = spans
+    config = Config(
+        gateway={"timezone": "Europe/Berlin"},
+        people=[
+            {"id": "anna", "name": "Anna", "role": "primary", "channels": ["console:"],
+             "quiet": quiet_anna},
+            {"id": "ben", "name": "Ben", "role": "backup", "channels": ["console:"],
+             "quiet": quiet_ben},
+        ],
+        rules=[
+            {"labels": ["dog"], "between": between, "severity": "log"},
+            {"labels": ["dog"], "severity": "alert",
+             "steps": [{"after_s": 0, "to": ["primary"]}, {"after_s": after_s, "to": ["backup"]}]},
+        ],
+    )  # fmt: skip
+    for label in ("dog", "device_offline", "smoke_alarm"):
+        periods = explain.periods(config, label, now_ms=START_MS)
+        for one, following in pairwise((*periods, periods[0])):
+            assert one.end == following.start
+            assert len(periods) == 1 or one.plan != following.plan
+        for at in moments:
+            (shown,) = [
+                p
+                for p in periods
+                if p.start == p.end or Window(start=p.start, end=p.end).contains(at)
+            ]
+            assert shown.plan == explain.plan(config, label, at=at, now_ms=START_MS), (label, at)
+
+
+def test_a_later_step_changes_before_the_quiet_hours_begin():
+    people = [
+        {"id": "anna", "name": "Anna", "role": "primary", "channels": ["console:"]},
+        {"id": "ben", "name": "Ben", "role": "backup", "channels": ["console:"],
+         "quiet": "22:00-07:00"},
+    ]  # fmt: skip
+    steps = [{"after_s": 0, "to": ["primary"]}, {"after_s": 90, "to": ["backup"]}]
+    config = Config(people=people, rules=[{"labels": ["dog"], "steps": steps}])
+    periods = explain.periods(config, "dog", now_ms=START_MS)
+    assert [(period.name, period.plan.summary) for period in periods] == [
+        ("06:58:30 to 21:58:30", "Anna now, Ben after 90 s"),
+        ("21:58:30 to 06:58:30", "Anna now, Ben at 07:00 (quiet hours)"),
+    ]
+    lines = explain.summary(config, START_MS)
+    assert "dog, 06:58:30 to 21:58:30: Anna now, Ben after 90 s" in lines
 
 
 def test_people_told_at_the_same_time_share_the_time():
