@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from earmark_gateway import topics
 from earmark_gateway.config import Config
@@ -10,6 +11,15 @@ from earmark_gateway.ingest import Incoming, Processor
 
 START_MS = 1_795_227_818_123  # a Saturday evening in November 2026, UTC
 BOOT = "5b1e9c7702aa41d3"
+
+
+def wait_for(condition, timeout_s=60.0, what="condition"):
+    """Return the first true value of `condition`."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what} not reached in {timeout_s} s"
+        time.sleep(0.02)
+    return value
 
 
 class FakeClock:

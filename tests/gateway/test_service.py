@@ -12,7 +12,7 @@ from earmark_gateway import links
 from earmark_gateway.config import load_config
 from earmark_gateway.errors import GatewayError
 from earmark_gateway.service import EXIT_STUCK, Gateway
-from gwkit import encode, event_fields
+from gwkit import encode, event_fields, wait_for
 
 TEXT = """
 [gateway]
@@ -34,14 +34,6 @@ labels = ["*"]
 severity = "{severity}"
 group_s = 0
 """
-
-
-def wait_for(condition, timeout_s=60.0):
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return value
 
 
 class House:
