@@ -13,6 +13,7 @@ from earmark_datasets.manifest import load_manifest
 from earmark_dsp.errors import EarmarkError
 from earmark_dsp.spec import load_spec
 from earmark_training.augment import Augmentation
+from earmark_training.cli import main
 from earmark_training.train import all_labels, load_clips
 from earmark_training.windows import EpochPlan, make_epoch
 from typer.testing import CliRunner
@@ -154,3 +155,86 @@ def test_two_hours_in_one_file_are_warned_about_and_used(folder):
     path.unlink()
     for cached in (folder.parent / "cache").rglob("*.npy"):
         cached.unlink()
+
+
+def train_command(folder, capsys, *options):
+    """Run `earmark import` and `earmark train`; return (exit status, standard output, error)."""
+    table = folder.parent / "manifest.csv"
+    for arguments in (
+        ["data", "import", str(folder), "-o", str(table), "--folds", "2"],
+        ["train", str(table), "-o", str(folder.parent / "ein Bündel"), "--epochs", "1",
+         "--test-fold", "2", "--json", *options],
+    ):  # fmt: skip
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        shown = capsys.readouterr()
+        if stopped.value.code:
+            break
+    return stopped.value.code, shown.out, shown.err
+
+
+def one_error(status, out, err):
+    """Return what was wrong and what to do: one message, no traceback, no result."""
+    assert status == 1
+    assert out == ""
+    assert err.count("error: ") == 1
+    assert "Traceback" not in err
+    what, advice = err[err.index("error: ") :].strip().split("\n", 1)
+    return what, advice.strip()
+
+
+def test_train_names_the_corrupt_file_and_what_to_do(folder, capsys):
+    (folder / "hum" / "0.wav").write_text("not audio")
+    what, advice = one_error(*train_command(folder, capsys))
+    assert "0.wav" in what
+    assert "remove it" in advice
+    assert not (folder.parent / "ein Bündel").exists()
+
+
+def test_train_explains_an_empty_fold(folder, capsys):
+    what, advice = one_error(*train_command(folder, capsys, "--test-fold", "7"))
+    assert "fold 7 holds no clip" in what
+    assert "[1, 2]" in advice
+
+
+def test_train_explains_a_folder_without_recordings(tmp_path, capsys):
+    folder = tmp_path / "empty"
+    (folder / "notes").mkdir(parents=True)
+    what, advice = one_error(*train_command(folder, capsys))
+    assert "no labelled recording" in what
+    assert advice
+
+
+@pytest.mark.slow
+def test_train_makes_a_bundle_of_odd_but_readable_data(folder, capsys):
+    """One label at 8 kHz, accents and spaces, stereo at 44.1 kHz, 24 bits, ten minutes."""
+    from earmark_training.deploy.bundle import Bundle
+
+    for number in range(4):
+        write(folder / "hiss" / f"{number}.wav", sound("hiss", number, 8000, 1.5), 8000)
+        write(folder / "hum" / f"{number}.wav", sound("hum", number, RATE_HZ, 1.5))
+    accents = folder / "hum" / "été à la mer, n°1.wav"
+    write(accents, sound("hum", 9, RATE_HZ, 1.5), subtype="PCM_24")
+    stereo = np.stack([sound("hum", n, 44100, 1.5) for n in (10, 11)], axis=1)
+    write(folder / "hum" / "two channels.flac", stereo, 44100)
+    write(folder / "hum" / "lang.wav", sound("hum", 3, RATE_HZ, 600.0), subtype="PCM_U8")
+    status, out, err = train_command(folder, capsys)
+    assert status == 0, err
+    figures = json.loads(out)
+    assert 0 <= figures["accuracy_c"] <= 1
+    bundle = Bundle.load(folder.parent / "ein Bündel")
+    assert set(bundle.info.class_names) == {
+        "background", "co_alarm", "hiss", "hum", "smoke_alarm"
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_train_makes_a_bundle_of_one_label(folder, capsys):
+    for path in (folder / "hiss").iterdir():
+        path.unlink()
+    for number in range(4):
+        write(folder / "hum" / f"{number}.wav", sound("hum", number, RATE_HZ, 1.5))
+    status, out, err = train_command(folder, capsys)
+    assert status == 0, err
+    assert json.loads(out)["n_test_clips"] == 2

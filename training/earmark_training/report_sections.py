@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from earmark_training import report_figures as figures
 from earmark_training import report_html as page
 from earmark_training.deploy.bundle_training import read_credits
+from earmark_training.detector import NEVER_PERMILLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,12 +145,16 @@ def _causes(false_alarms: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def _threshold(permille: int) -> str:
+    return "never" if permille == NEVER_PERMILLE else f"{permille / 1000:.3f}"
+
+
 def detector_section(bundle: Bundle) -> str:
     """Return thresholds, and the curves they were chosen from."""
     rows = [
         (
             label.name,
-            f"{label.threshold_permille / 1000:.3f}",
+            _threshold(label.threshold_permille),
             label.cadence.value if label.cadence.value != "none" else "",
             label.min_duration_ms,
             label.refractory_ms,
@@ -172,8 +177,8 @@ def detector_section(bundle: Bundle) -> str:
             )
             + page.note(
                 "A point is a threshold; red: the chosen one; dotted: the bound; band: exact 95 % "
-                "interval of the rate. Without a red point no threshold that finds anything keeps "
-                "the bound, and the one from before stays."
+                "interval of the rate. Without a red point no threshold that finds the sound keeps "
+                "the bound: the label is silent (never), or stays as it was if it has a cadence."
             )
         )
     return page.table(head, rows) + drawn
