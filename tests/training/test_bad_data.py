@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 from earmark_datasets import synth
+from earmark_datasets.audio import write_wav
 from earmark_datasets.cli import app
-from earmark_datasets.manifest import load_manifest
+from earmark_datasets.manifest import Clip, Manifest, load_manifest
 from earmark_dsp.errors import EarmarkError
 from earmark_dsp.spec import load_spec
+from earmark_training import evaluate
 from earmark_training.augment import Augmentation
 from earmark_training.cli import main
 from earmark_training.train import all_labels, load_clips
@@ -238,3 +240,22 @@ def test_train_makes_a_bundle_of_one_label(folder, capsys):
     status, out, err = train_command(folder, capsys)
     assert status == 0, err
     assert json.loads(out)["n_test_clips"] == 2
+
+
+def test_a_clip_is_its_labelled_span_and_may_be_shorter_than_a_window(tmp_path):
+    path = tmp_path / "long.wav"
+    pcm = np.zeros(8 * RATE_HZ, np.int16)
+    pcm[2 * RATE_HZ : 5 * RATE_HZ // 2] = 9000
+    write_wav(path, pcm)
+    labels = ("bump", "silence")
+    clips = Manifest(
+        (
+            Clip(path, "bump", onset_s=2.0, offset_s=2.5),
+            Clip(path, "silence", onset_s=3.0, offset_s=8.0),
+        )
+    )
+    bump, silence = evaluate.clip_windows(clips, labels, SPEC, 25)
+    assert bump.windows.shape == (1, SPEC.context_frames, SPEC.n_features)
+    assert (bump.windows[0, :24] == bump.windows[0, 0]).all()
+    assert len(silence.windows) == 1 + ((5 * RATE_HZ - 512) // 320 + 1 - 50) // 25
+    assert len(np.unique(silence.windows)) == 1

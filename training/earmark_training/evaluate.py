@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from earmark_datasets.audio import read_pcm_cached
+from earmark_datasets.audio import read_clip
 from earmark_dsp.errors import EarmarkError
 from earmark_dsp.native import extract
 
@@ -63,24 +63,30 @@ class ClipScores:
 def clip_windows(
     manifest: Manifest, labels: Sequence[str], spec: FrontEndSpec, hop_frames: int
 ) -> list[ClipWindows]:
-    """Cut every clip into the windows on which the device runs its network.
-
-    Raises
-    ------
-    EarmarkError
-        If a clip is shorter than one window.
-    """
+    """Cut every clip into the windows on which the device runs its network."""
     out = []
     for clip in manifest.clips:
-        pcm = read_pcm_cached(clip.path, sample_rate_hz=spec.sample_rate_hz)
-        view = windows(extract(spec, pcm), spec.context_frames, hop_frames)
-        if not len(view):
-            raise EarmarkError(
-                f"{clip.path} is shorter than one window of {spec.context_frames} frames",
-                "remove it from the test data",
-            )
-        out.append(ClipWindows(labels.index(clip.label), np.ascontiguousarray(view)))
+        pcm = read_clip(clip, sample_rate_hz=spec.sample_rate_hz)
+        out.append(ClipWindows(labels.index(clip.label), device_windows(pcm, spec, hop_frames)))
     return out
+
+
+def device_windows(pcm: np.ndarray, spec: FrontEndSpec, hop_frames: int) -> np.ndarray:
+    """Return the windows of a recording; silence follows one that is shorter than a window.
+
+    Parameters
+    ----------
+    pcm : ndarray [shape=(n_samples,), dtype=int16]
+    spec : FrontEndSpec
+    hop_frames : int
+
+    Returns
+    -------
+    ndarray [shape=(n, context_frames, n_features), dtype=int8]
+    """
+    needed = (spec.context_frames - 1) * spec.hop_length + spec.window_length
+    padded = np.pad(pcm, (0, max(0, needed - len(pcm))))
+    return np.ascontiguousarray(windows(extract(spec, padded), spec.context_frames, hop_frames))
 
 
 def vote(scores: np.ndarray, labels: Sequence[str]) -> int:

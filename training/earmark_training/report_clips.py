@@ -129,14 +129,14 @@ def hardest(clips: ClipFindings, n: int = N_HARDEST) -> list[Heard]:
 
 def hardest_section(findings: Findings) -> str:
     """Return the hardest clips as players over their features."""
-    from earmark_training.report_measure import read_clip
+    from earmark_datasets.audio import read_clip
 
     clips, spec = findings.clips, findings.bundle.spec
     if clips is None:
         return page.note(NO_CLIPS)
     items = []
     for heard in hardest(clips):
-        pcm = read_clip(heard.clip, spec.sample_rate_hz)
+        pcm = read_clip(heard.clip, sample_rate_hz=spec.sample_rate_hz)
         truth, voted = heard.clip.label, clips.class_names[heard.voted(C)]
         margin = heard.margin(clips.class_names.index(truth))
         word = "bad" if truth != voted else "good"

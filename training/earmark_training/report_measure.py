@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from earmark_datasets.audio import read_pcm_cached, to_int16
+from earmark_datasets.audio import read_clip, to_int16
 from earmark_datasets.synth import coloured_noise
 from earmark_dsp.errors import EarmarkError
-from earmark_dsp.native import extract
 
 from earmark_training import evaluate
 from earmark_training.evaluate import ClipWindows
-from earmark_training.stream import binomial_interval, windows
+from earmark_training.stream import binomial_interval
 from earmark_training.windows import BACKGROUND
 
 if TYPE_CHECKING:
@@ -206,7 +205,7 @@ def measure_clips(
     findings = ClipFindings(data, names, tflm_arena_bytes=tflm.arena_used_bytes)
     rng = np.random.default_rng(0)
     for number, clip in enumerate(manifest.clips, start=1):
-        pcm = read_clip(clip, bundle.spec.sample_rate_hz)
+        pcm = read_clip(clip, sample_rate_hz=bundle.spec.sample_rate_hz)
         for snr_db in (None, *snrs_db):
             heard = pcm if snr_db is None else in_noise(pcm, snr_db, rng)
             cut = _cut(bundle, clip, heard)
@@ -239,7 +238,8 @@ def clip_windows(bundle: Bundle, manifest: Manifest, n: int) -> np.ndarray:
     -------
     ndarray [shape=(n, context_frames, n_features), dtype=int8]
     """
-    cut = [_cut(bundle, c, read_clip(c, bundle.spec.sample_rate_hz)) for c in manifest.clips]
+    rate_hz = bundle.spec.sample_rate_hz
+    cut = [_cut(bundle, c, read_clip(c, sample_rate_hz=rate_hz)) for c in manifest.clips]
     every = np.concatenate([clip.windows for clip in cut])
     chosen: np.ndarray = every[
         np.linspace(0, len(every) - 1, min(n, len(every))).round().astype(int)
@@ -247,21 +247,9 @@ def clip_windows(bundle: Bundle, manifest: Manifest, n: int) -> np.ndarray:
     return chosen
 
 
-def read_clip(clip: Clip, sample_rate_hz: int) -> np.ndarray:
-    """Return a clip's labelled span [shape=(n_samples,), dtype=int16]."""
-    pcm = read_pcm_cached(clip.path, sample_rate_hz=sample_rate_hz)
-    end = None if clip.offset_s is None else round(clip.offset_s * sample_rate_hz)
-    return pcm[round((clip.onset_s or 0) * sample_rate_hz) : end]
-
-
 def _cut(bundle: Bundle, clip: Clip, pcm: np.ndarray) -> ClipWindows:
-    view = windows(extract(bundle.spec, pcm), bundle.spec.context_frames, bundle.hop_frames)
-    if not len(view):
-        raise EarmarkError(
-            f"{clip.path} is shorter than one window of {bundle.spec.context_frames} frames",
-            "remove it from the test data",
-        )
-    return ClipWindows(bundle.info.class_names.index(clip.label), np.ascontiguousarray(view))
+    cut = evaluate.device_windows(pcm, bundle.spec, bundle.hop_frames)
+    return ClipWindows(bundle.info.class_names.index(clip.label), cut)
 
 
 def _vote(

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from earmark_datasets.audio import read_pcm_cached
+from earmark_datasets.audio import read_clip
 from earmark_dsp.errors import EarmarkError
 
 from earmark_training import augment, networks, pipeline, yamnet
@@ -138,10 +138,8 @@ def load_clips(
     """Decode every clip of a manifest (cached); `progress` gets the fraction done."""
     clips = []
     for number, clip in enumerate(manifest.clips, start=1):
-        pcm = read_pcm_cached(clip.path, sample_rate_hz=spec.sample_rate_hz)
-        begin = round((clip.onset_s or 0) * spec.sample_rate_hz)
-        end = None if clip.offset_s is None else round(clip.offset_s * spec.sample_rate_hz)
-        samples = pcm[begin:end].astype(np.float32) / 32768
+        pcm = read_clip(clip, sample_rate_hz=spec.sample_rate_hz)
+        samples = pcm.astype(np.float32) / 32768
         clips.append(LabelledClip(samples, labels.index(clip.label)))
         if progress:
             progress(number / len(manifest.clips))
