@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,12 +72,15 @@ class Stream:
         Sounds of event types.
     heard : list of (float, str)
         Everything else that was placed, for finding the cause of a false alarm: onset, source.
+    beds : list of (float, str)
+        The backgrounds, one after the other: onset, source.
     """
 
     name: str
     pcm: np.ndarray
     played: list[SoundEvent]
     heard: list[tuple[float, str]]
+    beds: list[tuple[float, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -166,18 +169,23 @@ def samples_of(clip: Clip) -> np.ndarray:
     return np.asarray(pcm[begin:end])
 
 
-def _bed(beds: Sequence[Clip], duration_s: float, rng: np.random.Generator) -> np.ndarray:
-    """Concatenate backgrounds at equal level, with some recordings left at their own dynamics."""
+def _bed(
+    beds: Sequence[Clip], duration_s: float, rng: np.random.Generator
+) -> tuple[np.ndarray, list[tuple[float, str]]]:
+    """Concatenate backgrounds at equal level; also return where each begins."""
     parts: list[np.ndarray] = []
-    missing = round(duration_s * RATE_HZ)
-    while missing > 0:
-        part = samples_of(beds[int(rng.integers(len(beds)))])
+    sources: list[tuple[float, str]] = []
+    length, needed = 0, round(duration_s * RATE_HZ)
+    while length < needed:
+        clip = beds[int(rng.integers(len(beds)))]
+        part = samples_of(clip)
         if len(part) < BED_MIN_S * RATE_HZ:
             continue
         part = part[: round(60 * RATE_HZ)] / max(1e-6, float(np.sqrt(np.mean(part**2))))
         parts.append(part)
-        missing -= len(part)
-    return np.concatenate(parts)[: round(duration_s * RATE_HZ)]
+        sources.append((length / RATE_HZ, f"{clip.label}/{clip.path.stem}"))
+        length += len(part)
+    return np.concatenate(parts)[:needed], sources
 
 
 def home_streams(
@@ -220,7 +228,9 @@ def home_streams(
                 _drawn(material.others, "", rng.uniform(0, 25), rng)
                 for _ in range(round(others_per_minute * duration_s / 60))
             ]
-        yield _place(f"home-{index:02d}", sounds, _bed(material.beds, duration_s, rng), rng)
+        bed, sources = _bed(material.beds, duration_s, rng)
+        stream = _place(f"home-{index:02d}", sounds, bed, rng)
+        yield replace(stream, beds=sources)
 
 
 def _drawn(
@@ -306,7 +316,7 @@ def alarm_streams(
         samples = synth.alarm(cadence, duration_s, rng, exact=True)
         # The mixer trims the last pause; what is left ends with the last pulse.
         onset_s = rng.uniform(6, 8)
-        bed = _bed(material.beds, onset_s + duration_s + 6, rng)
+        bed, _ = _bed(material.beds, onset_s + duration_s + 6, rng)
         scene = mix_scene(
             duration_s=len(bed) / RATE_HZ,
             background=bed,

@@ -116,6 +116,7 @@ def _causes(stream: Stream, events: list[Event]) -> Iterator[dict[str, Any]]:
             "at_s": event.at_s,
             "confidence": event.confidence,
             "heard": [s for t, s in stream.heard if event.at_s - CAUSE_S <= t <= event.at_s],
+            "background": [s for t, s in stream.beds if t <= event.at_s][-1:],
         }
 
 

@@ -87,6 +87,7 @@ static const pattern_t PATTERNS[EM_CADENCE_PATTERNS] = {
 #define EXTRA_LENGTH_PERCENT 70u
 #define EXTRA_BELOW_TENTHS 8
 #define EXTRA_ABOVE_TENTHS 20
+#define T4_BEFORE_MS 1500u  /* a T4 burst this long before a pair of T3 still speaks against it */
 #define PAUSE_MARGIN_MS 70u /* after the last pulse: rows overlap and rooms ring */
 
 typedef struct {
@@ -434,6 +435,24 @@ static burst_t best_match(const em_cadence_t *self, uint32_t which, uint32_t tra
     return best;
 }
 
+/* Whether a burst of T4 in the same seconds fits better than a pair of T3: chance finds pairs of T3
+ * in music while a CO alarm has shown only its first burst. */
+static int is_rather_t4(const em_cadence_t *self, const em_cadence_hit_t *hit) {
+    const uint64_t span_us = self->tracks.step_end_us - hit->onset_us;
+    const uint32_t span_ms = (uint32_t)(span_us / 1000u) + T4_BEFORE_MS;
+    const uint32_t now_ms = (uint32_t)(self->tracks.step_end_us / 1000u);
+    for (uint32_t track = 0u; track < self->tracks.n_tracks; ++track) {
+        for (uint32_t i = 0u; i < RECENT; ++i) {
+            const burst_t *burst = &self->bursts[1][track][i];
+            if (burst->quality_permille > hit->quality_permille &&
+                now_ms - burst->start_ms <= span_ms) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
 static void evaluate(em_cadence_t *self, uint32_t which, em_cadence_hit_t *hit, int *found) {
     const pattern_t *pattern = &PATTERNS[which];
     const em_tracks_t *tracks = &self->tracks;
@@ -485,6 +504,7 @@ em_status_t em_cadence_row(em_cadence_t *cadence, const int8_t *row, uint64_t no
     evaluate(cadence, 1u, hit, found);
     if (*found == 0 && cadence->tracks.steps_seen % T3_EVERY == 0u) {
         evaluate(cadence, 0u, hit, found);
+        *found = *found != 0 && !is_rather_t4(cadence, hit);
     }
     return EM_OK;
 }
