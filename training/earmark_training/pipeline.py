@@ -79,7 +79,7 @@ def batches(
     Returns
     -------
     tf.data.Dataset
-        (inputs float32, targets float32, embeddings float16 or of no width), batch by batch. An
+        (inputs float32, targets float32, embeddings float32 or of no width), batch by batch. An
         embedding of zeros is not known.
     """
     import tensorflow as tf
@@ -94,14 +94,15 @@ def batches(
                 start = number * schedule.batch_size
                 rows = np.sort(order[start : start + schedule.batch_size])
                 seed = np.array([schedule.seed * 100_003 + epoch, number], np.int32)
-                yield shard[WINDOWS][rows], targets[rows], embedding[rows], seed
+                known = embedding[rows].astype(np.float32)
+                yield shard[WINDOWS][rows], targets[rows], known, seed
 
     first = source.get(first_epoch)
     n, n_labels = schedule.batch_size, len(source.labels)
     signature = (
         tf.TensorSpec((n, *first[WINDOWS].shape[1:]), first[WINDOWS].dtype),
         tf.TensorSpec((n, n_labels), tf.float32),
-        tf.TensorSpec((n, first[EMBEDDING].shape[1] if EMBEDDING in first else 0), tf.float16),
+        tf.TensorSpec((n, first[EMBEDDING].shape[1] if EMBEDDING in first else 0), tf.float32),
         tf.TensorSpec((2,), tf.int32),
     )
 

@@ -422,7 +422,7 @@ def _make_step(model: Any, optimizer: Any, hint: float) -> Any:
             output = model(x, training=True)
             if hint:
                 scores, guess = output
-                cosine = keras.losses.cosine_similarity(tf.cast(embedding, tf.float32), guess)
+                cosine = keras.losses.cosine_similarity(embedding, guess)
                 known = tf.cast(tf.reduce_any(embedding != 0, axis=1), tf.float32)
                 loss = loss_of(y, scores) + hint * tf.reduce_mean(known * (1 + cosine))
             else:
