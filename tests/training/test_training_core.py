@@ -204,14 +204,21 @@ def test_training_learns_and_repeats_bit_by_bit(spec, data, trained, tmp_path):
     for left, right in zip(result.model.get_weights(), again.model.get_weights(), strict=True):
         assert np.array_equal(left, right)
 
+    # The file too, whatever the process built before.
+    networks.build("tiny", (spec.context_frames, spec.n_features), 3)
+    assert quantize(again.model, _cut(spec), spec) == quantize(result.model, _cut(spec), spec)
+
+
+def _cut(spec):
+    pcm = to_int16(0.2 * synth.coloured_noise(8 * RATE_HZ, 1, np.random.default_rng(2)))
+    rows = extract(spec, pcm)
+    return np.stack([rows[i : i + spec.context_frames] for i in range(0, 300, 10)])
+
 
 @pytest.mark.slow
 def test_quantised_input_is_the_front_end_output(spec, trained):
     _, result = trained
-    pcm = to_int16(0.2 * synth.coloured_noise(8 * RATE_HZ, 1, np.random.default_rng(2)))
-    rows = extract(spec, pcm)
-    cut = np.stack([rows[i : i + spec.context_frames] for i in range(0, 300, 10)])
-    tflite = quantize(result.model, cut, spec)
+    tflite = quantize(result.model, _cut(spec), spec)
     check_input_quantisation(tflite, spec)
     with pytest.raises(EarmarkError, match="front end logmel-64-20ms gives"):
         check_input_quantisation(tflite, load_spec("logmel-64-20ms"))

@@ -54,7 +54,8 @@ def quantize(model: Any, windows: np.ndarray, spec: FrontEndSpec) -> bytes:
 
     # A fixed batch of one: otherwise the graph computes shapes at run time.
     inputs = keras.Input(model.input_shape[1:], batch_size=1, name="features")
-    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(inputs, model(inputs)))
+    fixed = keras.Model(inputs, model(inputs), name="device")
+    converter = tf.lite.TFLiteConverter.from_keras_model(fixed)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = representative
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

@@ -247,6 +247,8 @@ def train(
     if inner_fold is not None:
         manifest, inner = manifest.split(inner_fold)
     source = _source(manifest, labels, spec, recipe, shard_dir)
+    # Keras numbers layers through the life of a process, and the numbers get into the model file.
+    keras.backend.clear_session()
     keras.utils.set_random_seed(recipe.seed)
     model = networks.build(recipe.preset, (spec.context_frames, spec.n_features), len(labels))
     if cut:
