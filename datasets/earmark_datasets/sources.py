@@ -13,6 +13,8 @@ from earmark_datasets.manifest import Manifest, load_manifest
 if TYPE_CHECKING:
     from pathlib import Path
 
+_NAMES = ("ESC-10", "home-sounds")
+
 
 def open_data(path: Path) -> Manifest:
     """Read a data set.
@@ -21,21 +23,22 @@ def open_data(path: Path) -> Manifest:
     ----------
     path : Path
         A manifest file, a folder that holds ``manifest.csv``, a folder in the layout of the
-        ESC-50 archive, or the name ``ESC-10`` for wherever that is on this machine.
+        ESC-50 archive, or one of the names ``ESC-10`` and ``home-sounds`` for wherever that is on
+        this machine.
 
     Raises
     ------
     EarmarkError
         If it is none of these.
     """
-    if not path.exists() and str(path) == "ESC-10":
-        path = find_dataset("ESC-10") or path
+    if not path.exists() and str(path) in _NAMES:
+        path = find_dataset(str(path)) or path
     if (path / "meta" / "esc50.csv").is_file():
         return load_esc10(path)
     manifest = path / "manifest.csv" if path.is_dir() else path
     if not manifest.is_file():
         raise EarmarkError(
             f"{path} is neither a manifest nor a folder with one, nor the ESC-50 archive",
-            "name a manifest.csv, or set EARMARK_DATA for ESC-10",
+            f"name a manifest.csv, or set EARMARK_DATA for {' and '.join(_NAMES)}",
         )
     return load_manifest(manifest)

@@ -42,15 +42,20 @@ def test_learning_curve_recipe_and_held_out_fold_are_kept(trained, tmp_path):
 def test_licences_hours_and_credits_are_those_of_the_clips(trained):
     bundle, manifest, _ = trained
     by_licence = {source.licence: source for source in bundle.info.data}
-    assert set(by_licence) == {"CC0-1.0", "CC-BY-4.0"}
+    assert set(by_licence) == {"CC0-1.0", "CC-BY-4.0", "CC-BY-3.0"}
     n_hum = sum(clip.label == "hum" for clip in manifest.clips)
     assert by_licence["CC0-1.0"].n_clips == n_hum
     assert by_licence["CC0-1.0"].attribution.startswith("Ben")
     hours = n_hum * trained_kit.CLIP_S / 3600
     assert by_licence["CC0-1.0"].hours == pytest.approx(hours, abs=1e-4)
     rows = kept.read_credits(bundle)
+    ignored = rows[len(manifest.clips) :]
+    del rows[len(manifest.clips) :]
     assert [row["file"] for row in rows] == [clip.path.name for clip in manifest.clips]
     assert {row["attribution"] for row in rows} == {"Ada", "Ben"}
+    assert {(row["label"], row["attribution"]) for row in ignored} == {("background", "Cyd")}
+    assert by_licence["CC-BY-3.0"].n_clips == len(ignored) > 0
+    assert by_licence["CC-BY-3.0"].name != by_licence["CC0-1.0"].name
     folder = str(manifest.clips[0].path.parent)
     assert folder not in (bundle.path / kept.CREDITS_FILE).read_text()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import soundfile
 from earmark_datasets import synth
-from earmark_datasets.manifest import Clip, Manifest
-from earmark_training import calibrate_cli, stream_scenes
+from earmark_datasets.manifest import Clip, Manifest, save_manifest
+from earmark_training import calibrate_cli
 from earmark_training.deploy.bundle import Bundle
 from typer.testing import CliRunner
 
@@ -35,20 +35,20 @@ def data(tmp_path, monkeypatch):
             path = tmp_path / f"{label} {number}.wav"
             soundfile.write(path, samples, bundle_kit.RATE)
             clips.append(Clip(path, label, 5, f"{label}-{number}"))
-    monkeypatch.setattr(stream_scenes, "manifests", lambda: [Manifest(tuple(clips))])
+    save_manifest(Manifest(tuple(clips)), tmp_path / "manifest.csv")
     monkeypatch.setattr(calibrate_cli, "N_ALARMS", 1)
     monkeypatch.setattr(calibrate_cli, "STREAM_S", 60.0)
+    return tmp_path / "manifest.csv"
 
 
 def run(*arguments):
     return CliRunner().invoke(calibrate_cli.app, [str(a) for a in arguments])
 
 
-@pytest.mark.usefixtures("data")
-def test_the_choice_and_its_curve_are_in_the_bundle(tmp_path):
+def test_the_choice_and_its_curve_are_in_the_bundle(data, tmp_path):
     before = bundle_kit.make_bundle(tmp_path / "before")
     out = tmp_path / "after"
-    options = ("--hours", 2 / 60, "--events", 6, "--max-false-per-day", 100)
+    options = ("--data", data, "--hours", 2 / 60, "--events", 6, "--max-false-per-day", 100)
     result = run(before.path, "-o", out, *options, "--json")
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)

@@ -146,6 +146,23 @@ def test_mixtures_have_two_labels_and_levels_follow_the_options():
     assert (means[0] - means[1]) * 10 / np.log(10) == pytest.approx(40, abs=1.5)
 
 
+@pytest.mark.parametrize("kept", [False, True], ids=["fresh", "shards"])
+def test_a_sound_over_a_background_is_that_sound(spec, kept):
+    options = dataclasses.replace(PLAIN, mix_probability=1)
+    groups = {"1": [LabelledClip(_hiss(1), 0), LabelledClip(_hum(1), 3)]}
+    plan = dataclasses.replace(PLAN, n_alarm_clips=1, n_background_clips=1)
+    if kept:
+        arguments = {"labels": LABELS, "spec": spec, "plan": plan, "options": options}
+        source = Shards(groups, needs=Needs(), **arguments)
+    else:
+        source = _fresh(spec, groups, options=options, plan=plan)
+    targets = np.concatenate([source.get(number)["targets"] for number in range(20)])
+    assert set(targets[:, [0, 3]].ravel()) == {0, 1}, "no mixture of sound and background"
+    n = plan.windows_per_clip
+    assert targets[:, 3].sum() == 20 * n
+    assert targets[:, 0].sum() >= 20 * n
+
+
 def test_fresh_windows_beside_shards_have_no_teacher(spec):
     groups = _groups()
     shards = Shards(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from earmark_datasets import synth
 from earmark_datasets.audio import to_int16, write_wav
-from earmark_datasets.manifest import Clip, Manifest
+from earmark_datasets.manifest import Clip, Manifest, save_manifest
 from earmark_dsp.spec import load_spec
 from earmark_training import workflow
 from earmark_training.quantize import quantize
+from earmark_training.recordings import open_background
 from earmark_training.train import Recipe, train
 from earmark_training.windows import EpochPlan
 
@@ -50,14 +51,30 @@ def sounds(folder, n_folds=3, per_fold=2):
     return Manifest(tuple(clips))
 
 
-def trained_bundle(folder, *, test_fold=3, recipe=RECIPE, spec_name="pcen-64-20ms"):
-    """Return (bundle, manifest, TrainResult); the manifest's CSV is ``folder/manifest.csv``."""
-    from earmark_datasets.manifest import save_manifest
+def backgrounds(folder, n=16):
+    """Write music of seven seconds, a quarter of it to train on; return its manifest's path."""
+    folder.mkdir()
+    clips = []
+    for number in range(n):
+        path = folder / f"song {number}.wav"
+        notes = [synth.tone(synth.Voice(200 + 40 * number + 90 * i), RATE_HZ) for i in range(7)]
+        write_wav(path, to_int16(0.2 * np.concatenate(notes)))
+        clips.append(Clip(path, "music", licence="CC-BY-3.0", attribution="Cyd"))
+    save_manifest(Manifest(tuple(clips)), folder / "manifest.csv")
+    return folder / "manifest.csv"
 
+
+def trained_bundle(folder, *, test_fold=3, recipe=RECIPE, spec_name="pcen-64-20ms"):
+    """Return (bundle, manifest, TrainResult); the manifest's CSV is ``folder/manifest.csv``.
+
+    Trained with `backgrounds` besides.
+    """
     manifest = sounds(folder)
     save_manifest(manifest, folder / "manifest.csv")
     spec = load_spec(spec_name)
     clips, _ = manifest.split(test_fold)
+    background = open_background(backgrounds(folder / "songs"), clips, leave_out=None)
+    clips = Manifest(clips.clips + background.clips.clips)
     result = train(clips, spec=spec, recipe=recipe, work_dir=folder / "checkpoints")
     windows = workflow.representative_windows(clips, result.labels, spec, recipe)
     bundle = workflow.bundle_from(
@@ -70,5 +87,6 @@ def trained_bundle(folder, *, test_fold=3, recipe=RECIPE, spec_name="pcen-64-20m
         name="kit",
         test_fold=test_fold,
         recipe=recipe,
+        background=background,
     )
     return bundle, manifest, result

@@ -24,6 +24,10 @@ def main(  # noqa: PLR0917 - options of a command line
     max_false_per_day: Annotated[
         float, typer.Option(help="False alarms per 24 h that are acceptable, per label.")
     ] = 12.0,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Events and backgrounds, as `earmark train` takes them; repeat it."),
+    ] = None,
     hours: Annotated[float, typer.Option(help="Hours of streams to mix.")] = 2.0,
     events: Annotated[int, typer.Option(help="Events mixed into them.")] = 200,
     fold: Annotated[int | None, typer.Option(help="Events from the held-out fold only.")] = 5,
@@ -37,12 +41,13 @@ def main(  # noqa: PLR0917 - options of a command line
 
     Example: earmark calibrate build/demo/bundle --max-false-per-day 2
     """
-    from earmark_training import calibrate, stream_scenes
+    from earmark_training import calibrate, recordings, stream_scenes
     from earmark_training.deploy.bundle import Bundle, rewrite_bundle
 
     loaded = Bundle.load(bundle)
     labels = [label.name for label in loaded.params.labels if label.reported]
-    material = stream_scenes.sort_material(stream_scenes.manifests(), labels, fold=fold, half=0)
+    found = recordings.manifests(data or ())
+    material = recordings.sort_material(found, labels, fold=fold, half=0)
     n_streams = max(1, round(hours * 3600 / STREAM_S))
     alarms = [label for label in labels if label in stream_scenes.CADENCES]
     streams = itertools.chain(
@@ -68,17 +73,17 @@ def main(  # noqa: PLR0917 - options of a command line
         "fold": fold,
         "seed": seed,
     }
-    found = calibrate.summary(curves, chosen, settings)
+    summary = calibrate.summary(curves, chosen, settings)
     rewrite_bundle(
         loaded,
         out,
         detector_params=calibrate.apply_choice(loaded.params, chosen),
-        metrics={**loaded.info.metrics, "calibration": found},
+        metrics={**loaded.info.metrics, "calibration": summary},
     )
     if as_json:
         typer.echo(json.dumps({"chosen_permille": chosen, "settings": settings}))
     else:
-        _print(found, console)
+        _print(summary, console)
         typer.echo(f"wrote {out or bundle}; `earmark report {out or bundle}` draws the curves")
 
 

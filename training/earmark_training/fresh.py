@@ -143,7 +143,8 @@ class FreshWindows:
         """Mix each sound with another; the label is the share in which each is heard.
 
         The kept variants have one level, so shares of amplitude are shares of loudness (Tokozume
-        et al., ICLR 2018); the powers of independent sounds add.
+        et al., ICLR 2018); the powers of independent sounds add. A sound over a background is that
+        sound; a background stays by itself.
         """
         n = len(sounds)
         first, active, class_of_first = self._shifted(sounds, rng)
@@ -151,9 +152,12 @@ class FreshWindows:
         second, _, class_of_second = self._shifted(others, rng)
         share = rng.uniform(_TWO_CLASSES_LEAST_SHARE, 1, n).astype(np.float32)
         share[rng.random(n) >= self._options.mix_probability] = 1
+        over_background = class_of_second == self._background
+        share[(class_of_first == self._background) & ~over_background] = 1
         total = share**2 + (1 - share) ** 2
         first *= (share**2 / total)[:, None, None]
         first += second * ((1 - share) ** 2 / total)[:, None, None]
+        share[over_background] = 1  # from here on: of the label
         targets = share[:, None] * self._one_hot[class_of_first]
         targets += (1 - share)[:, None] * self._one_hot[class_of_second]
         return first, active, targets

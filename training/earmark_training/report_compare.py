@@ -71,6 +71,7 @@ def facts(bundle: Bundle) -> dict[str, object]:
         "inference every": f"{bundle.hop_s:.2f} s",
         "classes": len(info.class_names),
         "trained on": record.get("data"),
+        "sounds to ignore": record.get("background"),
         "held-out fold": record.get("test_fold"),
         "preset": recipe.get("preset"),
         "epochs": recipe.get("epochs"),

@@ -63,6 +63,8 @@ def training_section(bundle: Bundle) -> str:
     network = record.get("network")
     source = f"<details><summary>Network</summary><pre>{page.text(network)}</pre></details>"
     rows = [("data", page.place(record["data"])), ("held-out fold", held_out), *settings]
+    if ignored := record.get("background"):
+        rows.insert(1, ("sounds to ignore", page.place(ignored)))
     tools = ", ".join(f"{name} {version}" for name, version in bundle.info.tools.items())
     return (
         f"{figures.learning_curve(record['losses']) if record['losses'] else ''}"

@@ -2,62 +2,27 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from earmark_datasets import synth
-from earmark_datasets.audio import read_pcm_cached, to_int16
-from earmark_datasets.esc import load_esc10
-from earmark_datasets.locate import find_dataset
-from earmark_datasets.manifest import load_manifest
+from earmark_datasets.audio import read_clip, to_int16
 from earmark_datasets.mix import Sound, mix_scene, room_response
-from earmark_dsp.errors import EarmarkError
 
+from earmark_training.recordings import BEEPS
 from earmark_training.stream import SoundEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from earmark_datasets.manifest import Clip, Manifest
+    from earmark_datasets.manifest import Clip
+
+    from earmark_training.recordings import Material
 
 RATE_HZ = 16_000
-# Labels of data sets under which the sound of a caregiver label is found.
-SYNONYMS: dict[str, frozenset[str]] = {
-    "dog": frozenset({"dog", "dog_bark"}),
-    "dog_bark": frozenset({"dog", "dog_bark"}),
-    "rain": frozenset({"rain", "thunder"}),
-    "sea_waves": frozenset({"sea_waves"}),
-    "crackling_fire": frozenset({"crackling_fire", "fire_crackling"}),
-    "helicopter": frozenset({"helicopter", "aircraft"}),
-    "clock_tick": frozenset({"clock_tick"}),
-    "water_running": frozenset({"water_running", "water_tap", "stream", "waterfall"}),
-    "phone_ring": frozenset({"phone_ring"}),
-    "scream": frozenset({"scream"}),
-}
-# Long recordings that can lie under everything else.
-BEDS = frozenset(
-    {
-        "home_background", "rain", "wind", "birds", "crickets", "city_traffic", "cafe_babble",
-        "music", "water_running", "stream", "leaves", "farm", "dishes", "keyboard_typing",
-        "exercise_bike", "noise_synthetic", "sea_waves", "waterfall",
-    }
-)  # fmt: skip
 BED_MIN_S = 4.0
-# Tones that are no smoke or CO alarm, however often they repeat.
-BEEPS = frozenset(
-    {
-        "ui_beep", "ui_alarm", "phone_ring", "doorbell", "bell_horn", "car_horn", "train_whistle",
-        "whistle", "toy_squeak", "church_bells", "siren", "clock_tick",
-    }
-)  # fmt: skip
 CADENCES = {"smoke_alarm": synth.T3, "co_alarm": synth.T4}
-
-
-def dataset_labels(label: str) -> frozenset[str]:
-    """Return the data-set labels that mean this event type."""
-    return SYNONYMS.get(label, frozenset({label}))
 
 
 @dataclass(frozen=True)
@@ -83,90 +48,9 @@ class Stream:
     beds: list[tuple[float, str]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Material:
-    """Recordings sorted by their use: event types, backgrounds, other short sounds."""
-
-    events: Mapping[str, tuple[Clip, ...]]
-    beds: tuple[Clip, ...]
-    others: tuple[Clip, ...]
-
-
-def in_half(clip: Clip, half: int | None) -> bool:
-    """Whether a clip belongs to one of two halves, drawn by recording; None: both halves."""
-    key = clip.group or str(clip.path.name)
-    return half is None or zlib.crc32(key.encode()) % 2 == half
-
-
-def sort_material(
-    manifests: Sequence[Manifest],
-    labels: Sequence[str],
-    *,
-    fold: int | None = None,
-    half: int | None = None,
-) -> Material:
-    """Sort clips into events of `labels`, backgrounds, and other sounds.
-
-    Parameters
-    ----------
-    manifests : sequence of Manifest
-    labels : sequence of str
-        The event types that are reported.
-    fold : int or None
-        Take events from this fold only, the one that training did not see; None: all.
-    half : int or None
-        0: recordings for calibration, 1: for evaluation, None: all.
-    """
-    clips = [clip for manifest in manifests for clip in manifest.clips if in_half(clip, half)]
-    events = {
-        label: tuple(
-            clip
-            for clip in clips
-            if clip.label in dataset_labels(label) and (fold is None or clip.fold == fold)
-        )
-        for label in labels
-    }
-    taken = frozenset().union(*(dataset_labels(label) for label in labels))
-    rest = [clip for clip in clips if clip.label not in taken]
-    beds = tuple(clip for clip in rest if clip.label in BEDS)
-    if not beds:
-        raise EarmarkError(
-            "no background recordings for the streams",
-            "put `home-sounds` or recordings of a home into EARMARK_DATA",
-        )
-    return Material(
-        {label: found for label, found in events.items() if found},
-        beds,
-        tuple(clip for clip in rest if clip.label not in BEDS),
-    )
-
-
-def manifests() -> list[Manifest]:
-    """Return what is at hand of home-sounds and ESC-10.
-
-    Raises
-    ------
-    EarmarkError
-        If neither is found.
-    """
-    found = []
-    if (home := find_dataset("home-sounds")) is not None:
-        found.append(load_manifest(home / "manifest.csv"))
-    if (esc := find_dataset("ESC-10")) is not None:
-        found.append(load_esc10(esc))
-    if not found:
-        raise EarmarkError(
-            "neither home-sounds nor ESC-10 is here", "set EARMARK_DATA to a folder that holds them"
-        )
-    return found
-
-
 def samples_of(clip: Clip) -> np.ndarray:
     """Return a clip's samples [shape=(n,), dtype=float64, range -1 to 1]."""
-    pcm = read_pcm_cached(clip.path, sample_rate_hz=RATE_HZ).astype(np.float64) / 32768
-    begin = round((clip.onset_s or 0.0) * RATE_HZ)
-    end = None if clip.offset_s is None else round(clip.offset_s * RATE_HZ)
-    return np.asarray(pcm[begin:end])
+    return read_clip(clip, sample_rate_hz=RATE_HZ).astype(np.float64) / 32768
 
 
 def _bed(

@@ -48,6 +48,10 @@ def train_command(
     data: Annotated[Path, typer.Argument(help="manifest.csv, its folder, or ESC-10.")],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The bundle's folder.")],
+    background: Annotated[
+        Path | None,
+        typer.Option(help="Sounds to ignore: a manifest.csv, its folder, or home-sounds."),
+    ] = None,
     test_fold: Annotated[int, typer.Option(help="Held out; only scored at the end.")] = 5,
     preset: Annotated[
         str,
@@ -82,10 +86,12 @@ def train_command(
 
     Example: earmark train ESC-10 --out build/my-bundle --preset yamnet-256
     """
+    from earmark_datasets.manifest import Manifest
     from earmark_datasets.sources import open_data
+    from earmark_dsp.errors import EarmarkError
     from earmark_dsp.spec import load_spec
 
-    from earmark_training import networks, workflow, yamnet521
+    from earmark_training import networks, recordings, workflow, yamnet521
     from earmark_training.demo.ui import Ui
     from earmark_training.quantize import quantize
     from earmark_training.quiet import import_tensorflow
@@ -98,6 +104,12 @@ def train_command(
     name = str(model) if model else preset
     front_end = load_spec(spec or ("yamnet-64" if untrained else networks.spec_of(name)))
     import_tensorflow()
+    ignored = None
+    if background and untrained:
+        raise EarmarkError(f"{preset} is not trained", "leave --background away")
+    if background:
+        ignored = recordings.open_background(background, train_clips, leave_out=inner_fold)
+        train_clips = Manifest(train_clips.clips + ignored.clips.clips)
     if untrained:
         network = _untrained(train_clips, front_end, label_map, ui)
         test_clips = yamnet521.known_clips(test_clips, network.result.labels)
@@ -127,6 +139,7 @@ def train_command(
             test_fold=test_fold,
             recipe=network.recipe,
             detector=detector,
+            background=ignored,
         )
     figures = {
         "bundle": str(out),

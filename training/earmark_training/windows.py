@@ -101,7 +101,8 @@ def make_epoch(
         Shuffled.
     """
     n_samples = round(CLIP_S * spec.sample_rate_hz)
-    draw = _Draw(clips, len(labels), n_samples, spec.sample_rate_hz, options, rng)
+    background = labels.index(BACKGROUND)
+    draw = _Draw(clips, len(labels), background, n_samples, spec.sample_rate_hz, options, rng)
     windows: list[np.ndarray] = []
     aligned: list[np.ndarray] = []
     targets: list[np.ndarray] = []
@@ -221,13 +222,17 @@ class _Draw:
 
     clips: Sequence[LabelledClip]
     n_labels: int
+    background: int
     n_samples: int
     sample_rate_hz: int
     options: augment.Augmentation
     rng: np.random.Generator
 
     def clip(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return (samples, target, activity) of a clip, perhaps mixed with another."""
+        """Return (samples, target, activity) of a clip, perhaps mixed with another.
+
+        A sound over a background is that sound; a background stays by itself.
+        """
         first = self.clips[index]
         a = self._varied(first)
         target = np.zeros(self.n_labels, np.float32)
@@ -238,14 +243,17 @@ class _Draw:
         second = self.clips[int(self.rng.integers(len(self.clips)))]
         b = self._varied(second)
         share = self.rng.uniform(0.5, 1.0)
+        if first.label == self.background != second.label:
+            return a, target, active
         weight = augment.mix_ratio(
             augment.peak_level(a, self.sample_rate_hz),
             augment.peak_level(b, self.sample_rate_hz),
             share,
         )
         mixture = (weight * a + (1 - weight) * b) / np.hypot(weight, 1 - weight)
-        target *= np.float32(share)
-        target[second.label] += np.float32(1 - share)
+        if second.label != self.background:
+            target *= np.float32(share)
+            target[second.label] += np.float32(1 - share)
         return mixture, target, active
 
     def _varied(self, clip: LabelledClip) -> np.ndarray:

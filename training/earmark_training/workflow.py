@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+from earmark_datasets.manifest import Manifest
 
 from earmark_training import networks
 from earmark_training.deploy import bundle_training as kept
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from earmark_datasets.manifest import Manifest
     from earmark_dsp.spec import FrontEndSpec
 
+    from earmark_training.recordings import Background
     from earmark_training.train import Recipe, TrainResult
 
 SPEC_NAME = networks.PRESETS["tiny"].spec_name
@@ -88,6 +89,7 @@ def bundle_from(
     test_fold: int | None = None,
     recipe: Recipe | None = None,
     detector: DetectorParams | None = None,
+    background: Background | None = None,
 ) -> Bundle:
     """Write the bundle of a trained and quantised network.
 
@@ -102,14 +104,23 @@ def bundle_from(
         detector_params=detector or mixture_detector(result.labels, spec),
         metrics={
             "training": kept.training_record(
-                losses=result.losses, data=data_name, test_fold=test_fold, recipe=recipe
+                losses=result.losses,
+                data=data_name,
+                test_fold=test_fold,
+                recipe=recipe,
+                background=background.name if background else None,
             )
         },
-        data_licences=kept.data_sources(clips, data_name),
+        data_licences=[
+            *kept.data_sources(clips, data_name),
+            *(kept.data_sources(background.clips, background.name) if background else ()),
+        ],
         limits=LIMITS,
         name=name,
         extra_files={
             kept.FLOAT_FILE: kept.float_bytes(result.model),
-            kept.CREDITS_FILE: kept.credits_csv(clips),
+            kept.CREDITS_FILE: kept.credits_csv(
+                Manifest(clips.clips + background.clips.clips) if background else clips
+            ),
         },
     )

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from earmark_training import _native, stream_scenes
+from earmark_training import _native, recordings, stream_scenes
 from earmark_training.deploy.bundle import Bundle
 from earmark_training.detector import Cadence, Event, Phase
 from earmark_training.stream import (
@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
     from earmark_datasets.manifest import Manifest
 
+    from earmark_training.recordings import Material
     from earmark_training.stream import Network
-    from earmark_training.stream_scenes import Material, Stream
+    from earmark_training.stream_scenes import Stream
 
 app = typer.Typer(add_completion=False)
 MAX_CYCLES = 2.5
@@ -194,9 +195,9 @@ def main(  # noqa: PLR0917 - options of a command line
     """Measure a bundle on streams."""
     loaded = Bundle.load(bundle)
     runner = Runner(loaded, out.parent / "streams-cache")
-    found = stream_scenes.manifests()
+    found = recordings.manifests()
     reported = [label for label in loaded.params.labels if label.reported]
-    material = stream_scenes.sort_material(
+    material = recordings.sort_material(
         found, [label.name for label in reported], fold=fold, half=1
     )
     with_cadence = [label.name for label in reported if label.cadence is not Cadence.NONE]

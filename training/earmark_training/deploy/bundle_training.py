@@ -75,7 +75,12 @@ def load_float(bundle: Bundle) -> Any:
 
 
 def training_record(
-    *, losses: Sequence[float], data: str, test_fold: int | None, recipe: Recipe | None
+    *,
+    losses: Sequence[float],
+    data: str,
+    test_fold: int | None,
+    recipe: Recipe | None,
+    background: str | None = None,
 ) -> dict[str, Any]:
     """Return what ``metrics["training"]`` holds: enough to repeat and to report the training.
 
@@ -90,6 +95,7 @@ def training_record(
         msgspec.json.encode(
             {
                 "data": data,
+                "background": background,
                 "test_fold": test_fold,
                 "losses": [round(float(loss), 5) for loss in losses],
                 "recipe": settings,

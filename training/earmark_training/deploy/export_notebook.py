@@ -16,19 +16,24 @@ if TYPE_CHECKING:
 NAME = "retrain.ipynb"
 
 _LOOK = """import matplotlib.pyplot as plt
-from earmark_datasets.audio import read_pcm_cached
+from earmark_datasets.audio import read_clip
+from earmark_datasets.manifest import Manifest
 from earmark_datasets.sources import open_data
 from earmark_dsp.native import extract
 from earmark_dsp.spec import load_spec
+from earmark_training.recordings import open_background
 
 spec = load_spec(SPEC)
 manifest = open_data(Path(DATA))
 train_clips, test_clips = manifest.split(TEST_FOLD)
+background = BACKGROUND and open_background(Path(BACKGROUND), train_clips, leave_out=None)
+if background:
+    train_clips = Manifest(train_clips.clips + background.clips.clips)
 print(f"{len(train_clips.clips)} clips to train on, {len(test_clips.clips)} held out")
 first = {clip.label: clip for clip in reversed(train_clips.clips)}
 figure, axes = plt.subplots(1, len(first), figsize=(2 * len(first), 2), squeeze=False)
 for ax, (label, clip) in zip(axes.flat, sorted(first.items())):
-    rows = extract(spec, read_pcm_cached(clip.path, sample_rate_hz=spec.sample_rate_hz))
+    rows = extract(spec, read_clip(clip, sample_rate_hz=spec.sample_rate_hz))
     ax.imshow(rows.T, origin="lower", aspect="auto", cmap="magma")
     ax.set_title(label, fontsize=8)
     ax.set_axis_off()"""
@@ -65,6 +70,7 @@ bundle = workflow.bundle_from(
     name=NAME,
     test_fold=TEST_FOLD,
     recipe=recipe,
+    background=background,
 )"""
 
 _SCORE = """from earmark_training.evaluate import evaluate_bundle
@@ -93,6 +99,7 @@ def write_notebook(bundle: Bundle, directory: Path) -> str:
             "from pathlib import Path",
             "",
             f"DATA = {record.get('data', 'ESC-10')!r}  # manifest.csv, its folder, or ESC-10",
+            f"BACKGROUND = {record.get('background')!r}  # of sounds to ignore, or None",
             f"TEST_FOLD = {5 if test_fold is None else test_fold}  # only scored, at the end",
             f"SPEC = {SPEC_FILE!r}",
             f"NAME = {bundle.info.name!r}",
