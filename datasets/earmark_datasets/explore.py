@@ -47,7 +47,7 @@ def write_page(
     matrix = np.array([facts[i].embedding for i in readable])
     components = principal_components(matrix, _N_COMPONENTS)
     clips = [manifest.clips[i] for i in readable]
-    doubt = suspicion(components, clips)
+    doubt, sounds_like = suspicion(components, clips)
     span = np.ptp(components[:, :2], axis=0) + 1e-9
     places = (components[:, :2] - components[:, :2].min(axis=0)) / span
     suspects = {int(i) for i in np.argsort(-doubt)[:_SUSPECTS] if doubt[i] > 0.5}
@@ -56,7 +56,8 @@ def write_page(
     for row, (index, clip) in enumerate(zip(readable, clips, strict=True)):
         shown[clip.label] += 1
         full = shown[clip.label] <= per_label or row in suspects
-        items.append(_item(clip, facts[index], places[row], doubt[row], full=full))
+        item = _item(clip, facts[index], places[row], full=full)
+        items.append(item | {"doubt": round(float(doubt[row]), 2), "like": sounds_like[row]})
     template = resources.files("earmark_datasets").joinpath("explore.html")
     # "</" would end the script element if a file name held it.
     data = json.dumps(items).replace("</", "<\\/")
@@ -76,17 +77,20 @@ def principal_components(matrix: np.ndarray, n_components: int) -> np.ndarray:
 
 def suspicion(
     components: np.ndarray, clips: Sequence[Clip], *, n_neighbours: int = 10
-) -> np.ndarray:
-    """Return the share of a clip's nearest neighbours that another label unites (0 to 1).
+) -> tuple[np.ndarray, list[str]]:
+    """Return the share of a clip's nearest neighbours that another label unites, and that label.
 
     Neighbours of the clip's own group do not count: copies agree with each other's mistake.
 
     Returns
     -------
-    ndarray [shape=(n_clips,), dtype=float64]
+    doubt : ndarray [shape=(n_clips,), dtype=float64, range 0 to 1]
         Share of the most frequent other label, minus the share of the clip's own.
+    sounds_like : list of str
+        That other label; "" if no neighbour has another one.
     """
-    result: np.ndarray = np.zeros(len(clips))
+    doubt: np.ndarray = np.zeros(len(clips))
+    sounds_like = [""] * len(clips)
     for i, clip in enumerate(clips):
         distance = ((components - components[i]) ** 2).sum(axis=1)
         near = [
@@ -97,13 +101,12 @@ def suspicion(
         votes = Counter(near)
         own = votes.pop(clip.label, 0)
         if votes:
-            result[i] = max(0.0, (max(votes.values()) - own) / len(near))
-    return result
+            sounds_like[i], n = votes.most_common(1)[0]
+            doubt[i] = max(0.0, (n - own) / len(near))
+    return doubt, sounds_like
 
 
-def _item(
-    clip: Clip, fact: ClipFacts, place: np.ndarray, doubt: float, *, full: bool
-) -> dict[str, Any]:
+def _item(clip: Clip, fact: ClipFacts, place: np.ndarray, *, full: bool) -> dict[str, Any]:
     item: dict[str, Any] = {
         "name": clip.path.name,
         "label": clip.label,
@@ -113,7 +116,6 @@ def _item(
         "s": round(fact.duration_s, 2),
         "x": round(float(place[0]), 4),
         "y": round(float(place[1]), 4),
-        "doubt": round(float(doubt), 2),
     }
     if full and fact.rows is not None:
         item["png"] = data_url("image/png", spectrogram_png(fact.rows))

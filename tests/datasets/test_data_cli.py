@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from earmark_datasets import synth
+from earmark_datasets import explore, synth
 from earmark_datasets.cli import app
+from earmark_datasets.manifest import Clip
 from typer.testing import CliRunner
 
 RATE_HZ = 16000
@@ -78,3 +80,19 @@ def test_explore_writes_one_page_that_needs_no_network(sounds, tmp_path):
     assert not re.search(r"(?:src|href)=[\"']?https?:", html)
     assert html.count("data:audio") >= 2
     assert "hum" in html
+
+
+def test_a_mislabelled_clip_is_suspected_and_says_what_it_sounds_like():
+    rng = np.random.default_rng(1)
+    where = np.repeat([[0.0, 0.0], [9.0, 9.0]], 12, axis=0) + rng.normal(size=(24, 2))
+    names = ["hum"] * 12 + ["hiss"] * 12
+    names[3] = "hiss"
+    clips = [Clip(Path(f"{i}.wav"), name) for i, name in enumerate(names)]
+    doubt, sounds_like = explore.suspicion(where, clips)
+    assert np.flatnonzero(doubt > 0.5).tolist() == [3]
+    assert sounds_like[3] == "hum"
+    # Copies of it, in its own group, cannot vouch for it.
+    clips[3:6] = [Clip(Path(f"{i}.wav"), "hiss", group="tape") for i in range(3)]
+    doubt, sounds_like = explore.suspicion(where, clips)
+    assert set(np.flatnonzero(doubt > 0.5)) == {3, 4, 5}
+    assert set(sounds_like[3:6]) == {"hum"}

@@ -141,7 +141,8 @@ def draw_bank(
     """
     row_bytes = 2 * windows.CLIP_S * spec.sample_rate_hz / spec.hop_length * spec.n_mels
     n_variants = int(np.clip(_BANK_BYTES / (row_bytes * n_all_clips), 1, _MOST_VARIANTS))
-    key = _key(clips, labels, spec, options, n_variants)
+    seed = _seed(clips, labels, spec, options, n_variants)
+    key = _key(seed, spec, clips[0])
     path = folder and folder / f"{key}-energies.npz"
     if path and path.is_file():
         with np.load(path) as kept:
@@ -149,7 +150,7 @@ def draw_bank(
                 Variants(kept["rows"], kept["active"], kept["classes"]),
                 Variants(kept["alarm_rows"], kept["alarm_active"], kept["alarm_classes"]),
             )
-    drawing = _Drawing(spec, options, np.random.default_rng(int(key, 16)))
+    drawing = _Drawing(spec, options, np.random.default_rng(seed))
     bank = Bank(drawing.clips(clips, n_variants), drawing.alarms(labels))
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -168,23 +169,29 @@ def draw_bank(
     return bank
 
 
-def _key(
+def _seed(
     clips: Sequence[windows.LabelledClip],
     labels: Sequence[str],
     spec: FrontEndSpec,
     options: augment.Augmentation,
     n_variants: int,
-) -> str:
+) -> int:
+    """Return what decides the draws: content and settings, not the text of the program."""
     text = json.dumps([asdict(options), list(labels), spec.hash_hex, n_variants])
     digest = hashlib.sha256(text.encode())
     for clip in clips:
         digest.update(f"{clip.label}:{len(clip.samples)}".encode())
         digest.update(clip.samples.tobytes())
+    return int.from_bytes(digest.digest()[:8], "big")
+
+
+def _key(seed: int, spec: FrontEndSpec, clip: windows.LabelledClip) -> str:
+    digest = hashlib.sha256(str(seed).encode())
     digest.update(inspect.getsource(inspect.getmodule(_key) or augment).encode())
     for module in (augment, windows, synth):
         digest.update(inspect.getsource(module).encode())
     # Compiled code: its output stands for it.
-    digest.update(log_energies(log_twin(spec), clips[0].samples).tobytes())
+    digest.update(log_energies(log_twin(spec), clip.samples).tobytes())
     return digest.hexdigest()[:16]
 
 

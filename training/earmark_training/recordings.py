@@ -23,7 +23,7 @@ from earmark_dsp.errors import EarmarkError
 from earmark_training.windows import BACKGROUND, CLIP_S, CO_ALARM, SMOKE_ALARM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from earmark_datasets.manifest import Clip
@@ -32,14 +32,17 @@ if TYPE_CHECKING:
 SYNONYMS: dict[str, frozenset[str]] = {
     "dog": frozenset({"dog", "dog_bark"}),
     "dog_bark": frozenset({"dog", "dog_bark"}),
-    "rain": frozenset({"rain", "thunder"}),
     "sea_waves": frozenset({"sea_waves"}),
     "crackling_fire": frozenset({"crackling_fire", "fire_crackling"}),
-    "helicopter": frozenset({"helicopter", "aircraft"}),
     "clock_tick": frozenset({"clock_tick"}),
     "water_running": frozenset({"water_running", "water_tap", "stream", "waterfall"}),
     "phone_ring": frozenset({"phone_ring"}),
     "scream": frozenset({"scream"}),
+}
+# Labels under which it may be heard besides: neither events nor backgrounds.
+DOUBTFUL: dict[str, frozenset[str]] = {
+    "rain": frozenset({"thunder"}),
+    "helicopter": frozenset({"aircraft"}),
 }
 # Long recordings that can lie under everything else.
 BEDS = frozenset(
@@ -64,6 +67,13 @@ _PIECES_PER_LABEL = 60
 def dataset_labels(label: str) -> frozenset[str]:
     """Return the data-set labels that mean this event type."""
     return SYNONYMS.get(label, frozenset({label}))
+
+
+def _not_background(labels: Iterable[str]) -> frozenset[str]:
+    """Return the data-set labels whose recordings hold or may hold one of these event types."""
+    return frozenset().union(
+        *(dataset_labels(label) | DOUBTFUL.get(label, frozenset()) for label in labels)
+    )
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,7 @@ def sort_material(
         )
         for label in labels
     }
-    taken = frozenset().union(*(dataset_labels(label) for label in labels))
+    taken = _not_background(labels)
     rest = [clip for clip in clips if clip.label not in taken and not in_training_quarter(clip)]
     beds = tuple(clip for clip in rest if clip.label in BEDS)
     if not beds:
@@ -199,8 +209,7 @@ def open_background(path: Path, training: Manifest, *, leave_out: int | None) ->
     """
     manifest = open_data(path)
     folds = sorted({clip.fold or 0 for clip in training.clips} - {leave_out}) or [0]
-    labels = {*training.labels, *ALARMS}
-    taken = frozenset().union(*(dataset_labels(label) for label in labels))
+    taken = _not_background({*training.labels, *ALARMS})
     pieces: list[Clip] = []
     n_of_label: Counter[str] = Counter()
     for clip in manifest.clips:

@@ -96,6 +96,7 @@ class Shards:
         )
         self._options = options
         self._needs = needs
+        self._seeds = {name: self._seed(name) for name in groups}
         self._keys = {name: self._key(name) for name in groups}
         self._folder = folder
         self._kept: dict[int, dict[str, np.ndarray]] = {}
@@ -107,12 +108,17 @@ class Shards:
         text = f"{self._keys}{self._needs}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _key(self, group: str) -> str:
+    def _seed(self, group: str) -> int:
+        """Return what decides the draws: content and settings, not the text of the program."""
         digest = hashlib.sha256(json.dumps([asdict(self._plan), asdict(self._options)]).encode())
         digest.update(f"{self._spec.hash_hex}:{self.labels}".encode())
         for clip in self._groups[group]:
             digest.update(f"{clip.label}:{len(clip.samples)}".encode())
             digest.update(clip.samples.tobytes())
+        return int.from_bytes(digest.digest()[:8], "big")
+
+    def _key(self, group: str) -> str:
+        digest = hashlib.sha256(str(self._seeds[group]).encode())
         for module in (augment, windows, synth):
             digest.update(inspect.getsource(module).encode())
         # Compiled code: its output stands for it.
@@ -163,7 +169,7 @@ class Shards:
             spec=self._spec,
             plan=self._plan,
             options=self._options,
-            rng=np.random.default_rng((number, int(self._keys[name], 16))),
+            rng=np.random.default_rng((number, self._seeds[name])),
             aligned_spec=teacher if self._runner and not same else None,
         )
         shard = {WINDOWS: drawn.windows, TARGETS: drawn.targets}
