@@ -41,7 +41,7 @@ def test_no_recording_teaches_and_judges(home):
     """Training, calibration and evaluation share no background; events are in the last two."""
     found = recordings.manifests([home])
     many = Manifest(TRAINING.clips * 40)
-    taught = recordings.open_background(home, many, leave_out=None).clips.clips
+    taught = recordings.open_background(home, many, leave_out=()).clips.clips
     parts = [{clip.group for clip in taught}]
     for half in (0, 1):
         material = recordings.sort_material(found, ["dog"], half=half)
@@ -55,16 +55,18 @@ def test_no_recording_teaches_and_judges(home):
 
 
 def test_pieces_of_the_background(home):
-    taught = recordings.open_background(home, TRAINING, leave_out=2)
+    taught = recordings.open_background(home, TRAINING, leave_out={2})
     clips = taught.clips.clips
     assert taught.name == str(home)
     assert {clip.label for clip in clips} == {"background"}
-    assert len(clips) == len(TRAINING.clips), "not more than there are events"
     assert {clip.fold for clip in clips} == {1, 3}
+    everything = recordings.open_background(home, TRAINING, leave_out=()).clips.clips
+    assert len(everything) == len(TRAINING.clips), "not more than there are events"
+    assert clips == tuple(clip for clip in everything if clip.fold != 2)
     assert all(len({c.fold for c in clips if c.group == g}) == 1 for g in {c.group for c in clips})
     assert not any("dog" in clip.group for clip in clips)
     many = Manifest(TRAINING.clips * 40)
-    clips = recordings.open_background(home, many, leave_out=None).clips.clips
+    clips = recordings.open_background(home, many, leave_out=()).clips.clips
     long = [clip for clip in clips if clip.onset_s is not None]
     assert all(clip.offset_s - clip.onset_s == 5.0 for clip in long)
     assert max(Counter(clip.group for clip in long).values()) == 12
@@ -75,19 +77,19 @@ def test_pieces_of_the_background(home):
 
 def test_no_kind_of_sound_crowds_out_the_others(tmp_path):
     path = trained_kit.backgrounds(tmp_path / "songs", n=400)
-    clips = recordings.open_background(path, Manifest(TRAINING.clips * 40), leave_out=None)
+    clips = recordings.open_background(path, Manifest(TRAINING.clips * 40), leave_out=())
     assert len(clips.clips.clips) == 60
 
 
 def test_events_without_folds_get_backgrounds_without_folds(home):
     clips = Manifest(tuple(Clip(Path("a"), "dog") for _ in range(3)))
-    assert {
-        c.fold for c in recordings.open_background(home, clips, leave_out=None).clips.clips
-    } == {None}
+    assert {c.fold for c in recordings.open_background(home, clips, leave_out=()).clips.clips} == {
+        None
+    }
 
 
 def test_nothing_to_ignore_is_explained(tmp_path):
     path = trained_kit.backgrounds(tmp_path / "songs", n=1)
     clips = Manifest((Clip(Path("a"), "music"),))
     with pytest.raises(EarmarkError, match="none of the 1 recordings"):
-        recordings.open_background(path, clips, leave_out=None)
+        recordings.open_background(path, clips, leave_out=())

@@ -23,7 +23,7 @@ from earmark_dsp.errors import EarmarkError
 from earmark_training.windows import BACKGROUND, CLIP_S, CO_ALARM, SMOKE_ALARM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from earmark_datasets.manifest import Clip
@@ -186,21 +186,24 @@ class Background:
     clips: Manifest
 
 
-def open_background(path: Path, training: Manifest, *, leave_out: int | None) -> Background:
+def open_background(
+    path: Path, events: Manifest, *, leave_out: Collection[int | None]
+) -> Background:
     """Read recordings of other sounds and cut them into clips labelled ``background``.
 
     Long recordings give pieces of five seconds, at most twelve each; no label of the data set
-    gives more than sixty pieces, all together not more than there are training clips. Only
-    `in_training_quarter`, and nothing that means a label of `training` or an alarm.
+    gives more than sixty pieces, all together not more than there are clips of events. Only
+    `in_training_quarter`, and nothing that means a label of `events` or an alarm.
 
     Parameters
     ----------
     path : Path
         As `open_data` takes it.
-    training : Manifest
-        The clips of the events. Sounds are mixed within a fold: pieces are dealt to its folds.
-    leave_out : int or None
-        A fold that gets none.
+    events : Manifest
+        All folds. Sounds are mixed within a fold: recordings are dealt to the folds, whichever of
+        them is left out, so that trainings can share what they draw of a fold.
+    leave_out : collection of int
+        The folds that are not trained on; what was dealt to them is not used.
 
     Raises
     ------
@@ -208,8 +211,8 @@ def open_background(path: Path, training: Manifest, *, leave_out: int | None) ->
         If nothing is left.
     """
     manifest = open_data(path)
-    folds = sorted({clip.fold or 0 for clip in training.clips} - {leave_out}) or [0]
-    taken = _not_background({*training.labels, *ALARMS})
+    folds = sorted({clip.fold or 0 for clip in events.clips})
+    taken = _not_background({*events.labels, *ALARMS})
     pieces: list[Clip] = []
     n_of_label: Counter[str] = Counter()
     for clip in manifest.clips:
@@ -219,15 +222,16 @@ def open_background(path: Path, training: Manifest, *, leave_out: int | None) ->
         for piece in _pieces(clip)[: _PIECES_PER_LABEL - n_of_label[clip.label]]:
             n_of_label[clip.label] += 1
             pieces.append(replace(piece, label=BACKGROUND, fold=fold))
-    if not pieces:
+    n = min(len(events.clips), len(pieces))
+    kept = [pieces[index * len(pieces) // n] for index in range(n)]
+    used = tuple(piece for piece in kept if piece.fold not in leave_out)
+    if not used:
         raise EarmarkError(
             f"none of the {len(manifest.clips)} recordings of {path} can be trained on",
             "a quarter is used, drawn by recording, and nothing that is one of the event types: "
             "give it more recordings",
         )
-    n = min(len(training.clips), len(pieces))
-    kept = (pieces[index * len(pieces) // n] for index in range(n))
-    return Background(str(path), Manifest(tuple(kept)))
+    return Background(str(path), Manifest(used))
 
 
 def _pieces(clip: Clip) -> list[Clip]:

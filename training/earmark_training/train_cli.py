@@ -108,7 +108,9 @@ def train_command(
     if background and untrained:
         raise EarmarkError(f"{preset} is not trained", "leave --background away")
     if background:
-        ignored = recordings.open_background(background, train_clips, leave_out=inner_fold)
+        ignored = recordings.open_background(
+            background, manifest, leave_out={test_fold, inner_fold} - {None}
+        )
         train_clips = Manifest(train_clips.clips + ignored.clips.clips)
     if untrained:
         network = _untrained(train_clips, front_end, label_map, ui)

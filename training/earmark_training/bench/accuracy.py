@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
+from earmark_datasets.manifest import Manifest
 from rich.console import Console
 
 from earmark_training import (
@@ -32,6 +33,7 @@ from earmark_training import (
     networks,
     pipeline,
     quantize,
+    recordings,
     shards,
     train,
     training_set,
@@ -43,7 +45,6 @@ from earmark_training import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from earmark_datasets.manifest import Manifest
     from earmark_dsp.spec import FrontEndSpec
 
 ARITHMETICS = ("float", "int8_tflm", "int8_c")
@@ -56,6 +57,7 @@ _MODULES = (
     networks,
     pipeline,
     quantize,
+    recordings,
     shards,
     train,
     training_set,
@@ -83,6 +85,8 @@ class Job:
         Holds results, checkpoints and augmented windows.
     bundles : Path or None
         Where to leave the bundle.
+    background : Path or None
+        Sounds to ignore, as `earmark train` takes them.
     """
 
     data: Path
@@ -91,6 +95,7 @@ class Job:
     recipe: train.Recipe
     folder: Path
     bundles: Path | None = None
+    background: Path | None = None
 
 
 def run_key(recipe: train.Recipe, spec: FrontEndSpec, manifest: Manifest, fold: int) -> str:
@@ -99,7 +104,8 @@ def run_key(recipe: train.Recipe, spec: FrontEndSpec, manifest: Manifest, fold: 
     digest.update(f"{spec.hash_hex}:{fold}".encode())
     for clip in manifest.clips:
         size = clip.path.stat().st_size
-        digest.update(f"{clip.path.name}:{size}:{clip.label}:{clip.fold}".encode())
+        place = f"{clip.path.name}:{size}:{clip.onset_s}"
+        digest.update(f"{place}:{clip.label}:{clip.fold}".encode())
     for module in _MODULES:
         digest.update(inspect.getsource(module).encode())
     return f"{recipe.preset}-fold{fold}-seed{recipe.seed}-{digest.hexdigest()[:12]}"
@@ -122,13 +128,17 @@ def run_job(job: Job) -> dict[str, Any]:
     from earmark_training.quiet import import_tensorflow
 
     manifest, spec = open_data(job.data), load_spec(job.spec_name)
-    key = run_key(job.recipe, spec, manifest, job.fold)
+    train_clips, test_clips = manifest.split(job.fold)
+    ignored = None
+    if job.background:
+        ignored = recordings.open_background(job.background, manifest, leave_out={job.fold})
+        train_clips = Manifest(train_clips.clips + ignored.clips.clips)
+    key = run_key(job.recipe, spec, Manifest(train_clips.clips + test_clips.clips), job.fold)
     stored = job.folder / f"{key}.json"
     if stored.is_file():
         found: dict[str, Any] = json.loads(stored.read_text())
         return found
     import_tensorflow()
-    train_clips, test_clips = manifest.split(job.fold)
     work_dir = job.folder / "checkpoints" / key
     resumed = work_dir.exists()
     started_s, started_cpu_s = time.monotonic(), time.process_time()
@@ -151,6 +161,9 @@ def run_job(job: Job) -> dict[str, Any]:
             data_name=str(job.data),
             clips=manifest,
             name=job.recipe.preset,
+            test_fold=job.fold,
+            recipe=job.recipe,
+            background=ignored,
         )
         few = evaluate.TFLM_SAMPLE if len(tflite) > evaluate.TFLM_SLOW_BYTES else None
         scores = evaluate.evaluate_bundle(
@@ -230,6 +243,9 @@ def main(
     fold: Annotated[list[int] | None, typer.Option(help="Only these folds.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
     out: Annotated[Path, typer.Option(help="Result.")] = Path("build/bench/accuracy.json"),
+    background: Annotated[
+        Path | None, typer.Option(help="Sounds to ignore, as for earmark train.")
+    ] = None,
     bundles: Annotated[Path | None, typer.Option(help="Keep the bundles of seed 1.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Only print the results there are.")] = False,
 ) -> None:
@@ -256,12 +272,14 @@ def main(
                         train.recipe_for(name, seed=seed, **changes),
                         folder,
                         bundles if seed == 1 else None,
+                        background,
                     )
                     for seed in range(1, n_seeds + 1)
                     for number in fold or folds
                 ]
                 all_folds = fold is None or set(fold) == set(folds)
-                _run_preset(name, jobs, pool, out, complete=all_folds and n_seeds >= _N_SEEDS)
+                title = f"{name} --background {background}" if background else name
+                _run_preset(title, jobs, pool, out, complete=all_folds and n_seeds >= _N_SEEDS)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -270,26 +288,32 @@ def main(
 
 
 def _run_preset(
-    preset: str, jobs: Sequence[Job], pool: ProcessPoolExecutor, out: Path, *, complete: bool
+    title: str, jobs: Sequence[Job], pool: ProcessPoolExecutor, out: Path, *, complete: bool
 ) -> None:
     """Run one preset's jobs; the result file is rewritten after each."""
     report = json.loads(out.read_text()) if out.is_file() else {}
-    settings = {"data": str(jobs[0].data), "spec": jobs[0].spec_name, **asdict(jobs[0].recipe)}
+    first = jobs[0]
+    settings = {
+        "data": str(first.data),
+        "background": str(first.background) if first.background else None,
+        "spec": first.spec_name,
+        **asdict(first.recipe),
+    }
     del settings["seed"]
     runs: list[dict[str, Any]] = []
     for done in as_completed([pool.submit(run_job, job) for job in jobs]):
         run = done.result()
         runs.append(run)
         console.print(
-            f"{preset} {len(runs)}/{len(jobs)} fold {run['fold']} seed {run['seed']}: "
+            f"{title} {len(runs)}/{len(jobs)} fold {run['fold']} seed {run['seed']}: "
             f"float {run['float']:.1%}, C {run['int8_c']:.1%}, {run['train_s']:.0f} s"
         )
-        report[preset] = summarise(runs) | {"settings": settings}
-        report[preset]["complete"] = complete and len(runs) == len(jobs)
+        report[title] = summarise(runs) | {"settings": settings}
+        report[title]["complete"] = complete and len(runs) == len(jobs)
         write_json(out, report)
-    figures = report[preset]
+    figures = report[title]
     console.print(
-        f"{preset}: float {figures['mean_float']:.2%}, int8 C {figures['mean_int8_c']:.2%}; {out}"
+        f"{title}: float {figures['mean_float']:.2%}, int8 C {figures['mean_int8_c']:.2%}; {out}"
     )
 
 

@@ -26,7 +26,7 @@ from earmark_training.recordings import open_background
 spec = load_spec(SPEC)
 manifest = open_data(Path(DATA))
 train_clips, test_clips = manifest.split(TEST_FOLD)
-background = BACKGROUND and open_background(Path(BACKGROUND), train_clips, leave_out=None)
+background = BACKGROUND and open_background(Path(BACKGROUND), manifest, leave_out={TEST_FOLD})
 if background:
     train_clips = Manifest(train_clips.clips + background.clips.clips)
 print(f"{len(train_clips.clips)} clips to train on, {len(test_clips.clips)} held out")
