@@ -13,6 +13,7 @@ import time
 import pytest
 from earmark_training.demo import chain
 from earmark_training.demo.broker import free_port
+from earmark_training.demo.data import SYNTHESISED_EVENTS
 from earmark_training.demo.processes import child_process
 from tools import require_tool
 
@@ -86,7 +87,7 @@ def the_same_device_over_mosquitto(out, labels):
     config = chain.gateway_config(
         ports=ports,
         directory=folder,
-        event_labels=("low_battery_chirp",),
+        event_labels=SYNTHESISED_EVENTS,
         web=False,
         protocol="5",
     )

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+# Long enough for the detector, which wants a sound in two windows.
+SYNTHESISED_EVENTS = ("doorbell", "phone_ring")
 _N_FOLDS = 5
 _CLIPS_PER_FOLD = 8
 _CLIP_S = 5.0
@@ -73,7 +75,7 @@ def get_data(
                 _synthesise(work_dir / "synthetic"),
                 "synthesised sounds (not recordings)",
                 real_recordings=False,
-                event_labels=("low_battery_chirp",),
+                event_labels=SYNTHESISED_EVENTS,
             )
     manifest = load_esc10(root)
     say(f"ESC-10: {len(manifest.clips)} recordings, {len(manifest.labels)} classes")
@@ -83,14 +85,14 @@ def get_data(
 
 
 def _synthesise(folder: Path) -> Manifest:
-    """Write (once) chirps, hums and noises as WAV with a manifest; returns the manifest."""
+    """Write (once) bells, hums and noises as WAV with a manifest; returns the manifest."""
     path = folder / "manifest.csv"
     if path.is_file():
         # Written last and atomically: if it is there, so are the sounds.
         return load_manifest(path)
     folder.mkdir(parents=True, exist_ok=True)
     clips = []
-    for label in ("low_battery_chirp", "noise", "hum"):
+    for label in (*SYNTHESISED_EVENTS, "noise", "hum"):
         for number in range(_N_FOLDS * _CLIPS_PER_FOLD):
             rng = np.random.default_rng((number, len(label)))
             wav = folder / f"{label}-{number:02d}.wav"
@@ -112,9 +114,22 @@ def _synthesise(folder: Path) -> Manifest:
 
 def _sound(label: str, rng: np.random.Generator) -> np.ndarray:
     n_samples = round(_CLIP_S * synth.SAMPLE_RATE_HZ)
-    if label == "low_battery_chirp":
-        return 0.3 * synth.low_battery_chirp(_CLIP_S, rng)
+    if label in SYNTHESISED_EVENTS:
+        return 0.3 * _bell(label, n_samples, rng)
     if label == "hum":
         voice = synth.Voice(rng.uniform(80, 400), "square")
         return 0.1 * synth.tone(voice, n_samples)
     return 0.05 * synth.coloured_noise(n_samples, rng.uniform(0, 2), rng)
+
+
+def _bell(label: str, n_samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a doorbell, two notes that fade by turns, or a telephone's warble, on and off."""
+    time_s = np.arange(n_samples) / synth.SAMPLE_RATE_HZ
+    voice = synth.Voice(rng.uniform(500, 800) if label == "doorbell" else rng.uniform(1000, 1600))
+    lower = synth.Voice(voice.frequency_hz * rng.uniform(0.75, 0.85), voice.waveform)
+    every_s = rng.uniform(0.7, 1.0) if label == "doorbell" else rng.uniform(0.04, 0.06)
+    is_lower = (time_s / every_s).astype(int) % 2 == 1
+    notes = np.where(is_lower, synth.tone(lower, n_samples), synth.tone(voice, n_samples))
+    if label == "doorbell":
+        return np.asarray(notes * np.exp(-4 * (time_s % every_s)))
+    return np.asarray(notes * (time_s % 1.5 < 1.0))
