@@ -74,7 +74,7 @@ def trained_bundle(folder, *, test_fold=3, recipe=RECIPE, spec_name="pcen-64-20m
     spec = load_spec(spec_name)
     clips, _ = manifest.split(test_fold)
     background = open_background(backgrounds(folder / "songs"), manifest, leave_out={test_fold})
-    clips = Manifest(clips.clips + background.clips.clips)
+    clips = background.added_to(clips)
     result = train(clips, spec=spec, recipe=recipe, work_dir=folder / "checkpoints")
     windows = workflow.representative_windows(clips, result.labels, spec, recipe)
     bundle = workflow.bundle_from(

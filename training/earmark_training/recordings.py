@@ -28,16 +28,12 @@ if TYPE_CHECKING:
 
     from earmark_datasets.manifest import Clip
 
-# Labels of data sets under which the sound of a caregiver label is found.
+# Labels of data sets under which the sound of a caregiver label is found, if not only its own.
 SYNONYMS: dict[str, frozenset[str]] = {
     "dog": frozenset({"dog", "dog_bark"}),
     "dog_bark": frozenset({"dog", "dog_bark"}),
-    "sea_waves": frozenset({"sea_waves"}),
     "crackling_fire": frozenset({"crackling_fire", "fire_crackling"}),
-    "clock_tick": frozenset({"clock_tick"}),
     "water_running": frozenset({"water_running", "water_tap", "stream", "waterfall"}),
-    "phone_ring": frozenset({"phone_ring"}),
-    "scream": frozenset({"scream"}),
 }
 # Labels under which it may be heard besides: neither events nor backgrounds.
 DOUBTFUL: dict[str, frozenset[str]] = {
@@ -185,6 +181,10 @@ class Background:
     name: str
     clips: Manifest
 
+    def added_to(self, events: Manifest) -> Manifest:
+        """Return clips of events, with these behind them."""
+        return Manifest(events.clips + self.clips.clips)
+
 
 def open_background(
     path: Path, events: Manifest, *, leave_out: Collection[int | None]
@@ -216,10 +216,11 @@ def open_background(
     pieces: list[Clip] = []
     n_of_label: Counter[str] = Counter()
     for clip in manifest.clips:
-        if clip.label in taken or not in_training_quarter(clip):
+        n_wanted = _PIECES_PER_LABEL - n_of_label[clip.label]
+        if not n_wanted or clip.label in taken or not in_training_quarter(clip):
             continue
         fold = folds[_number(clip) // 2 % len(folds)] or None
-        for piece in _pieces(clip)[: _PIECES_PER_LABEL - n_of_label[clip.label]]:
+        for piece in _pieces(clip)[:n_wanted]:
             n_of_label[clip.label] += 1
             pieces.append(replace(piece, label=BACKGROUND, fold=fold))
     n = min(len(events.clips), len(pieces))

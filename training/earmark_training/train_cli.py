@@ -86,7 +86,6 @@ def train_command(
 
     Example: earmark train ESC-10 --out build/my-bundle --preset yamnet-256
     """
-    from earmark_datasets.manifest import Manifest
     from earmark_datasets.sources import open_data
     from earmark_dsp.errors import EarmarkError
     from earmark_dsp.spec import load_spec
@@ -111,7 +110,7 @@ def train_command(
         ignored = recordings.open_background(
             background, manifest, leave_out={test_fold, inner_fold} - {None}
         )
-        train_clips = Manifest(train_clips.clips + ignored.clips.clips)
+        train_clips = ignored.added_to(train_clips)
     if untrained:
         network = _untrained(train_clips, front_end, label_map, ui)
         test_clips = yamnet521.known_clips(test_clips, network.result.labels)

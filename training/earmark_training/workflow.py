@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-from earmark_datasets.manifest import Manifest
 
 from earmark_training import networks
 from earmark_training.deploy import bundle_training as kept
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from earmark_datasets.manifest import Manifest
     from earmark_dsp.spec import FrontEndSpec
 
     from earmark_training.recordings import Background
@@ -120,7 +120,7 @@ def bundle_from(
         extra_files={
             kept.FLOAT_FILE: kept.float_bytes(result.model),
             kept.CREDITS_FILE: kept.credits_csv(
-                Manifest(clips.clips + background.clips.clips) if background else clips
+                background.added_to(clips) if background else clips
             ),
         },
     )

@@ -132,7 +132,7 @@ def run_job(job: Job) -> dict[str, Any]:
     ignored = None
     if job.background:
         ignored = recordings.open_background(job.background, manifest, leave_out={job.fold})
-        train_clips = Manifest(train_clips.clips + ignored.clips.clips)
+        train_clips = ignored.added_to(train_clips)
     key = run_key(job.recipe, spec, Manifest(train_clips.clips + test_clips.clips), job.fold)
     stored = job.folder / f"{key}.json"
     if stored.is_file():

@@ -17,7 +17,6 @@ NAME = "retrain.ipynb"
 
 _LOOK = """import matplotlib.pyplot as plt
 from earmark_datasets.audio import read_clip
-from earmark_datasets.manifest import Manifest
 from earmark_datasets.sources import open_data
 from earmark_dsp.native import extract
 from earmark_dsp.spec import load_spec
@@ -28,7 +27,7 @@ manifest = open_data(Path(DATA))
 train_clips, test_clips = manifest.split(TEST_FOLD)
 background = BACKGROUND and open_background(Path(BACKGROUND), manifest, leave_out={TEST_FOLD})
 if background:
-    train_clips = Manifest(train_clips.clips + background.clips.clips)
+    train_clips = background.added_to(train_clips)
 print(f"{len(train_clips.clips)} clips to train on, {len(test_clips.clips)} held out")
 first = {clip.label: clip for clip in reversed(train_clips.clips)}
 figure, axes = plt.subplots(1, len(first), figsize=(2 * len(first), 2), squeeze=False)
