@@ -172,6 +172,22 @@ def test_other_beeps_are_no_alarm(spec_name, name):
     assert hear(bundle_kit.scene([(5, beeps, 0.1)], 60, seed=1), spec_name) == []
 
 
+@pytest.mark.parametrize("spec_name", SPECS)
+@pytest.mark.parametrize("is_covered", [True, False])
+def test_of_three_co_bursts_the_second_may_be_covered_not_missing(spec_name, is_covered):
+    burst_s, cycle_s = 0.7, 5.7
+    bursts = bundle_kit.t4(3)
+    second = slice(round(cycle_s * bundle_kit.RATE), round((cycle_s + burst_s) * bundle_kit.RATE))
+    bursts[second] = 0
+    sounds = [(8, bursts, 0.05)]
+    if is_covered:
+        rattle = np.random.default_rng(4).standard_normal(round(1.2 * bundle_kit.RATE))
+        sounds.append((8 + cycle_s - 0.2, rattle, 0.2))
+    found = hear(bundle_kit.scene(sounds, 30, seed=3), spec_name)
+    assert [name for name, _ in found] == (["co_alarm"] if is_covered else [])
+    assert all(event.at_s < 8 + 2.5 * cycle_s for _, event in found)
+
+
 def test_front_ends_without_bands_have_no_cadence():
     params = default_params(("smoke_alarm",), spec=load_spec("mfcc-13"), hop_frames=25)
     assert params.min_contrast == 0
@@ -184,6 +200,7 @@ PATTERNS_NEAR_T4 = {
     "alarm clock": ((0.08, 0.08, 0.6), 4),
     "faster clock": ((0.0625, 0.0625, 0.56), 4),
     "four long beeps": ((0.5, 0.5, 1.5), 4),
+    "oven": ((0.1, 0.1, 10.7), 4),
 }
 
 

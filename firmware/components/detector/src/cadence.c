@@ -11,9 +11,6 @@
 
 /* Least correlation of one burst that is remembered. */
 #define BURST_MIN_PERMILLE 400u
-/* Least gap between the weakest pulse and the strongest silence, relative to the difference of
- * their means: without it a tone without gaps, or one pulse too many, would pass. */
-#define SEPARATION_MIN_PERMILLE 170
 
 /* A stretch of the pattern, in milliseconds from the first pulse. Edges are left out: rows are
  * 25 to 32 ms long, and a room holds a pulse for a while after it ends. */
@@ -33,6 +30,11 @@ typedef struct {
     uint16_t merge_ms;     /* two matches closer than this are one burst */
     uint16_t cycle_min_ms; /* burst to burst; wider than the standards: devices are */
     uint16_t cycle_max_ms;
+    /* Least gap between the weakest pulse and the strongest silence, relative to the difference of
+     * their means: without it a tone without gaps, or one pulse too many, would pass. Rooms fill
+     * the short gaps of T4. */
+    uint16_t separation_min_permille;
+    uint8_t cycles_max; /* a pair may be this many cycles apart, if what lies between is masked */
     uint16_t scales_permille[SCALES];
 } pattern_t;
 
@@ -54,28 +56,36 @@ static const segment_t T4_SEGMENTS[] = {
 /* ISO 8201 allows 10 %; a recorded smoke alarm repeats every 3.27 s, so T3 reaches further down.
  * UL 2034: 5 s pause, 10 %. */
 static const pattern_t PATTERNS[EM_CADENCE_PATTERNS] = {
-    {T3_SEGMENTS,
-     COUNT(T3_SEGMENTS),
-     500,
-     2500,
-     -1050,
-     3380,
-     2660,
-     500,
-     3100,
-     4600,
-     {800, 840, 880, 920, 960, 1000, 1040, 1080, 1120}},
-    {T4_SEGMENTS,
-     COUNT(T4_SEGMENTS),
-     100,
-     700,
-     -1000,
-     1500,
-     810,
-     300,
-     5000,
-     6400,
-     {880, 910, 940, 970, 1000, 1030, 1060, 1090, 1120}},
+    {
+        .segments = T3_SEGMENTS,
+        .n_segments = COUNT(T3_SEGMENTS),
+        .pulse_ms = 500,
+        .last_pulse_end_ms = 2500,
+        .begin_ms = -1050,
+        .end_ms = 3380,
+        .flank_ms = 2660,
+        .merge_ms = 500,
+        .cycle_min_ms = 3100,
+        .cycle_max_ms = 4600,
+        .cycles_max = 1,
+        .separation_min_permille = 170,
+        .scales_permille = {800, 840, 880, 920, 960, 1000, 1040, 1080, 1120},
+    },
+    {
+        .segments = T4_SEGMENTS,
+        .n_segments = COUNT(T4_SEGMENTS),
+        .pulse_ms = 100,
+        .last_pulse_end_ms = 700,
+        .begin_ms = -1000,
+        .end_ms = 1500,
+        .flank_ms = 810,
+        .merge_ms = 300,
+        .cycle_min_ms = 5000,
+        .cycle_max_ms = 6400,
+        .cycles_max = 2,
+        .separation_min_permille = 70,
+        .scales_permille = {880, 910, 940, 970, 1000, 1030, 1060, 1090, 1120},
+    },
 };
 
 #define SAME_LENGTH 9
@@ -95,6 +105,7 @@ typedef struct {
     uint16_t quality_permille; /* 0: none, or contradicted by a pulse in its pause */
     uint8_t scale;             /* index into scales_permille */
     uint8_t level;             /* mean row value + 128 of the pulses */
+    uint8_t next_level;        /* the same of the loudest pulse's length a cycle later */
 } burst_t;
 
 /* A stretch of a pattern at one scale, in steps before now. */
@@ -275,7 +286,8 @@ static uint32_t match(const em_cadence_t *self, uint32_t which, uint32_t track, 
     }
     const int32_t contrast = contrast_of(&fine);
     const int32_t separation = (int32_t)fine.weakest_pulse - (int32_t)fine.strongest_silence;
-    if (contrast < min_contrast * 256 || separation * 1000 < contrast * SEPARATION_MIN_PERMILLE) {
+    if (contrast < min_contrast * 256 ||
+        separation * 1000 < contrast * pattern->separation_min_permille) {
         return 0u;
     }
     return correlation(&fine);
@@ -307,7 +319,20 @@ static int are_alike(const pattern_t *pattern, const burst_t *a, const burst_t *
     return differ <= most && differ >= -most;
 }
 
-/* Looks for the burst one cycle earlier, in this track or a neighbour (a tone between two). */
+/* Whether a burst lies as far back as the pattern asks. Of three bursts the second may be covered
+ * by something as loud; where it is merely missing, this is no such alarm. */
+static int is_in_cycle(const em_cadence_t *self, const pattern_t *pattern, const burst_t *burst,
+                       const burst_t *earlier) {
+    const uint32_t apart_ms = burst->start_ms - earlier->start_ms;
+    if (apart_ms >= pattern->cycle_min_ms && apart_ms <= pattern->cycle_max_ms) {
+        return 1;
+    }
+    return pattern->cycles_max > 1u && apart_ms >= 2u * pattern->cycle_min_ms &&
+           apart_ms <= 2u * pattern->cycle_max_ms &&
+           earlier->next_level + self->config.min_contrast >= earlier->level;
+}
+
+/* Looks for the burst a cycle earlier, in this track or a neighbour (a tone between two). */
 static const burst_t *partner(em_cadence_t *self, uint32_t which, uint32_t track,
                               const burst_t *burst) {
     const pattern_t *pattern = &PATTERNS[which];
@@ -317,9 +342,8 @@ static const burst_t *partner(em_cadence_t *self, uint32_t which, uint32_t track
     for (uint32_t t = first; t <= last; ++t) {
         for (uint32_t i = 0u; i < RECENT; ++i) {
             const burst_t *earlier = &self->bursts[which][t][i];
-            const uint32_t cycle_ms = burst->start_ms - earlier->start_ms;
-            if (earlier->quality_permille != 0u && cycle_ms >= pattern->cycle_min_ms &&
-                cycle_ms <= pattern->cycle_max_ms && are_alike(pattern, burst, earlier) &&
+            if (earlier->quality_permille != 0u && is_in_cycle(self, pattern, burst, earlier) &&
+                are_alike(pattern, burst, earlier) &&
                 (best == NULL || earlier->quality_permille > best->quality_permille)) {
                 best = earlier;
             }
@@ -393,16 +417,29 @@ static int pause_is_broken(const em_cadence_t *self, const pattern_t *pattern, u
     return 0;
 }
 
+/* Keeps how loud it was where the next burst of the alarm must have been. */
+static void note_next(const em_cadence_t *self, const pattern_t *pattern, uint32_t track,
+                      burst_t *burst) {
+    const uint32_t steps = extra_steps(self, pattern, burst);
+    const uint32_t level = em_tracks_sum(&self->tracks, track, 0u, steps) / steps;
+    burst->next_level = level > burst->next_level ? (uint8_t)level : burst->next_level;
+}
+
 /* A pause must be a pause: bursts after which one more pulse is heard are forgotten. */
 static void watch_pauses(em_cadence_t *self, uint32_t which, uint32_t track, uint32_t now_ms) {
     const pattern_t *pattern = &PATTERNS[which];
     for (uint32_t i = 0u; i < RECENT; ++i) {
         burst_t *burst = &self->bursts[which][track][i];
         const uint32_t since_ms = now_ms - burst->start_ms;
-        if (since_ms > pattern->cycle_min_ms) {
-            return; /* the others are older */
-        }
         if (burst->quality_permille == 0u) {
+            continue;
+        }
+        if (since_ms > pattern->cycle_min_ms) {
+            if (pattern->cycles_max == 1u ||
+                since_ms > pattern->cycle_max_ms + (uint32_t)pattern->last_pulse_end_ms) {
+                return; /* the others are older */
+            }
+            note_next(self, pattern, track, burst);
             continue;
         }
         const uint32_t steps = extra_steps(self, pattern, burst);
@@ -418,7 +455,7 @@ static void watch_pauses(em_cadence_t *self, uint32_t which, uint32_t track, uin
 static burst_t best_match(const em_cadence_t *self, uint32_t which, uint32_t track,
                           uint32_t now_ms) {
     const pattern_t *pattern = &PATTERNS[which];
-    burst_t best = {0u, 0u, 0u, 0u};
+    burst_t best = {0};
     for (uint32_t scale = 0u; scale < SCALES; ++scale) {
         uint8_t level = 0u;
         const uint32_t quality = match(self, which, track, scale, &level);
