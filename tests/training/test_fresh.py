@@ -163,6 +163,17 @@ def test_a_sound_over_a_background_is_that_sound(spec, kept):
     assert targets[:, 0].sum() >= 20 * n
 
 
+def test_a_background_adds_variety_but_no_windows(spec):
+    groups = _groups()
+    n_before = len(_fresh(spec, groups).get(0)["targets"])
+    groups["1"] += [LabelledClip(_hiss(seed), 0) for seed in range(7, 10)]
+    fresh = _fresh(spec, groups)
+    epochs = [fresh.get(number)["targets"] for number in range(4)]
+    assert [len(targets) for targets in epochs] == [n_before] * 4
+    # Which clips are heard changes from epoch to epoch.
+    assert len({targets[:, 0].sum() for targets in epochs}) > 1
+
+
 def test_fresh_windows_beside_shards_have_no_teacher(spec):
     groups = _groups()
     shards = Shards(
