@@ -159,24 +159,8 @@ def test_a_sound_over_a_background_is_that_sound(spec, kept):
     targets = np.concatenate([source.get(number)["targets"] for number in range(20)])
     assert set(targets[:, [0, 3]].ravel()) == {0, 1}, "no mixture of sound and background"
     n = plan.windows_per_clip
-    heard, ignored = targets[:, 3].sum(), targets[:, 0].sum()
-    if kept:
-        assert heard == 20 * n
-        assert ignored >= 20 * n
-    else:  # one clip an epoch, drawn from both, besides the noise of a home
-        assert heard % n == 0
-        assert 0 < heard < 20 * n <= heard + ignored
-
-
-def test_a_background_adds_variety_but_no_windows(spec):
-    groups = _groups()
-    n_before = len(_fresh(spec, groups).get(0)["targets"])
-    groups["1"] += [LabelledClip(_hiss(seed), 0) for seed in range(7, 10)]
-    fresh = _fresh(spec, groups)
-    epochs = [fresh.get(number)["targets"] for number in range(4)]
-    assert [len(targets) for targets in epochs] == [n_before] * 4
-    # Which clips are heard changes from epoch to epoch.
-    assert len({targets[:, 0].sum() for targets in epochs}) > 1
+    assert targets[:, 3].sum() == 20 * n
+    assert targets[:, 0].sum() >= 20 * n
 
 
 def test_fresh_windows_beside_shards_have_no_teacher(spec):

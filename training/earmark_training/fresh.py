@@ -112,12 +112,8 @@ class FreshWindows:
     def _sounds(
         self, rng: np.random.Generator
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield (powers, activity, targets) of a few hundred sounds at a time.
-
-        As many as there are clips of events, whatever the background: it adds variety, not time.
-        """
-        n_events = int(np.count_nonzero(self._clips.classes != self._background))
-        order = rng.permutation(len(self._clips.classes))[: n_events or None]
+        """Yield (powers, activity, targets) of a few hundred sounds at a time."""
+        order = rng.permutation(len(self._clips.classes))
         for start in range(0, len(order), _CLIPS_AT_ONCE):
             powers, active, targets = self._mixtures(order[start : start + _CLIPS_AT_ONCE], rng)
             yield self._over_noise(powers, rng), active, targets

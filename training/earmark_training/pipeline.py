@@ -1,4 +1,4 @@
-"""The training input as a `tf.data.Dataset` of named stages.
+"""The training input: epochs, each fed through a `tf.data.Dataset` of named stages.
 
 draw (waveform stages of `augment.STAGES` and the C front end, `shards.py`; or mixtures of mel
 energies, `fresh.py`) -> shuffle -> batch -> dequantise -> spec_augment -> prefetch. Every stage is
@@ -62,8 +62,8 @@ def batches(
     *,
     first_epoch: int = 0,
     teacher: Callable[[np.ndarray], np.ndarray] | None = None,
-) -> Any:
-    """Build the dataset.
+) -> Iterator[tuple[Any, ...]]:
+    """Draw epoch after epoch and yield their batches.
 
     Parameters
     ----------
@@ -76,41 +76,63 @@ def batches(
     teacher : callable or None
         Scores [shape=(n, n_labels)] from embeddings [shape=(n, 1024)]; for distillation.
 
-    Returns
-    -------
-    tf.data.Dataset
+    Yields
+    ------
+    tuple of tf.Tensor
         (inputs float32, targets float32, embeddings float32 or of no width), batch by batch. An
         embedding of zeros is not known.
     """
-    import tensorflow as tf
+    # Drawn in the caller's thread: in TensorFlow's own, large arrays take new memory each time.
+    epoch, shard = first_epoch, source.get(first_epoch)
+    targets = _targets(shard, schedule, teacher)
 
-    def draw() -> Iterator[tuple[Any, ...]]:
-        for epoch in range(first_epoch, schedule.epochs):
+    def draw() -> Iterator[tuple[np.ndarray, ...]]:
+        n = len(targets) // schedule.batch_size
+        order = np.random.default_rng((schedule.seed, epoch)).permutation(len(targets))
+        rows = np.sort(order[: n * schedule.batch_size].reshape(n, -1), axis=1)
+        embedding = shard.get(EMBEDDING, np.zeros((len(targets), 0), np.float16))
+        seeds = [(schedule.seed * 100_003 + epoch, number) for number in range(n)]
+        # All batches at once: Python takes longer to hand over a batch than TensorFlow to cut it.
+        yield (
+            shard[WINDOWS][rows],
+            targets[rows],
+            embedding[rows].astype(np.float32),
+            np.array(seeds, np.int32),
+        )
+
+    dataset = _dataset(draw, shard, len(source.labels), schedule.batch_size, spec)
+    for epoch in range(first_epoch, schedule.epochs):
+        if epoch != first_epoch:
             shard = source.get(epoch)
             targets = _targets(shard, schedule, teacher)
-            order = np.random.default_rng((schedule.seed, epoch)).permutation(len(targets))
-            embedding = shard.get(EMBEDDING, np.zeros((len(targets), 0), np.float16))
-            for number in range(len(order) // schedule.batch_size):
-                start = number * schedule.batch_size
-                rows = np.sort(order[start : start + schedule.batch_size])
-                seed = np.array([schedule.seed * 100_003 + epoch, number], np.int32)
-                known = embedding[rows].astype(np.float32)
-                yield shard[WINDOWS][rows], targets[rows], known, seed
+        yield from dataset
 
-    first = source.get(first_epoch)
-    n, n_labels = schedule.batch_size, len(source.labels)
+
+def _dataset(
+    draw: Callable[[], Iterator[tuple[Any, ...]]],
+    shard: dict[str, np.ndarray],
+    n_labels: int,
+    batch_size: int,
+    spec: FrontEndSpec,
+) -> Any:
+    """Return the batches that `draw` gives, as tf.data.Dataset of what the network takes."""
+    import tensorflow as tf
+
+    n_embedding = shard[EMBEDDING].shape[1] if EMBEDDING in shard else 0
     signature = (
-        tf.TensorSpec((n, *first[WINDOWS].shape[1:]), first[WINDOWS].dtype),
-        tf.TensorSpec((n, n_labels), tf.float32),
-        tf.TensorSpec((n, first[EMBEDDING].shape[1] if EMBEDDING in first else 0), tf.float32),
-        tf.TensorSpec((2,), tf.int32),
+        tf.TensorSpec((None, batch_size, *shard[WINDOWS].shape[1:]), shard[WINDOWS].dtype),
+        tf.TensorSpec((None, batch_size, n_labels), tf.float32),
+        tf.TensorSpec((None, batch_size, n_embedding), tf.float32),
+        tf.TensorSpec((None, 2), tf.int32),
     )
 
     def prepare(x: Any, y: Any, embedding: Any, seed: Any) -> tuple[Any, ...]:
         real = dequantise(x, spec)
         return (spec_augment(real, seed) if len(x.shape) > 2 else real), y, embedding
 
-    return tf.data.Dataset.from_generator(draw, output_signature=signature).map(prepare).prefetch(2)
+    epochs = tf.data.Dataset.from_generator(draw, output_signature=signature)
+    cut = epochs.flat_map(lambda *batches: tf.data.Dataset.from_tensor_slices(batches))
+    return cut.map(prepare).prefetch(2)
 
 
 def _targets(
