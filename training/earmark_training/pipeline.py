@@ -82,14 +82,11 @@ def batches(
         (inputs float32, targets float32, embeddings float32 or of no width), batch by batch. An
         embedding of zeros is not known.
     """
-    # Drawn in the caller's thread: in TensorFlow's own, large arrays take new memory each time.
-    epoch, shard = first_epoch, source.get(first_epoch)
-    targets = _targets(shard, schedule, teacher)
 
     def draw() -> Iterator[tuple[np.ndarray, ...]]:
         n = len(targets) // schedule.batch_size
         order = np.random.default_rng((schedule.seed, epoch)).permutation(len(targets))
-        rows = np.sort(order[: n * schedule.batch_size].reshape(n, -1), axis=1)
+        rows = np.sort(order[: n * schedule.batch_size].reshape(n, schedule.batch_size), axis=1)
         embedding = shard.get(EMBEDDING, np.zeros((len(targets), 0), np.float16))
         seeds = [(schedule.seed * 100_003 + epoch, number) for number in range(n)]
         # All batches at once: Python takes longer to hand over a batch than TensorFlow to cut it.
@@ -100,11 +97,13 @@ def batches(
             np.array(seeds, np.int32),
         )
 
-    dataset = _dataset(draw, shard, len(source.labels), schedule.batch_size, spec)
+    dataset = None
     for epoch in range(first_epoch, schedule.epochs):
-        if epoch != first_epoch:
-            shard = source.get(epoch)
-            targets = _targets(shard, schedule, teacher)
+        # In the caller's thread: in TensorFlow's own, large arrays take new memory each time.
+        shard = source.get(epoch)
+        targets = _targets(shard, schedule, teacher)
+        if dataset is None:
+            dataset = _dataset(draw, shard, len(source.labels), schedule.batch_size, spec)
         yield from dataset
 
 

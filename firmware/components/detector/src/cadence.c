@@ -167,17 +167,19 @@ static void note_next(const em_cadence_t *self, const em_burst_pattern_t *patter
 /* A pause must be a pause: bursts after which one more pulse is heard are forgotten. */
 static void watch_pauses(em_cadence_t *self, uint32_t which, uint32_t track, uint32_t now_ms) {
     const em_burst_pattern_t *pattern = &em_burst_patterns[which];
+    const uint32_t watched_ms = pattern->cycles_max > 1u
+                                    ? pattern->cycle_max_ms + (uint32_t)pattern->last_pulse_end_ms
+                                    : pattern->cycle_min_ms;
     for (uint32_t i = 0u; i < RECENT; ++i) {
         em_burst_t *burst = &self->bursts[which][track][i];
         const uint32_t since_ms = now_ms - burst->start_ms;
+        if (since_ms > watched_ms) {
+            return; /* the others are older */
+        }
         if (burst->quality_permille == 0u) {
             continue;
         }
         if (since_ms > pattern->cycle_min_ms) {
-            if (pattern->cycles_max == 1u ||
-                since_ms > pattern->cycle_max_ms + (uint32_t)pattern->last_pulse_end_ms) {
-                return; /* the others are older */
-            }
             note_next(self, pattern, track, burst);
             continue;
         }
